@@ -1,0 +1,94 @@
+"""The trainer Job's input and result: ``run.json``, the termination message, ``result.json`` (contract C8)."""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from typing import ClassVar
+
+
+from walkforward_core.documents import Document, Part
+
+__all__ = ["ExitCode", "ResultDocument", "RetrainObject", "RunMode", "RunVerdict", "SkippedGate", "Trigger", "TriggerKind"]
+
+TERMINATION_LIMIT = 2_048
+"""Bytes of a termination message that the parts promise to keep to."""
+
+
+class TriggerKind(StrEnum):
+    """What started a run."""
+
+    SCHEDULE = "Schedule"
+    DRIFT = "Drift"
+    AGE = "Age"
+    MANUAL = "Manual"
+
+
+class RunMode(StrEnum):
+    """How much of the recipe runs."""
+
+    FULL = "Full"
+    DRY_RUN = "DryRun"
+    """Stops after eligibility."""
+    SMOKE = "Smoke"
+
+
+class RunVerdict(StrEnum):
+    """How a run ended."""
+
+    PUBLISHED = "Published"
+    REJECTED = "Rejected"
+    INELIGIBLE = "Ineligible"
+    DRY_RUN = "DryRun"
+    FAILED = "Failed"
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the trainer; only ``TRANSIENT`` is worth a second pod."""
+
+    DONE = 0
+    REJECTED = 1
+    BAD_DATA = 65
+    BUG = 70
+    TRANSIENT = 75
+    BAD_CONFIGURATION = 78
+
+
+class RetrainObject(Part, frozen=True, kw_only=True):
+    """Identity of a ModelRetrain."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+class Trigger(Part, frozen=True, kw_only=True):
+    """What started the run and, for a person, who."""
+
+    id: str
+    kind: TriggerKind
+    by: str = ""
+
+
+class SkippedGate(Part, frozen=True, kw_only=True):
+    """A metric gate that a person asked to skip, with the reason that is recorded in the manifest."""
+
+    name: str
+    reason: str
+
+
+class ResultDocument(Document, frozen=True, kw_only=True):
+    """How a run ended; at most 8 metrics, ``failed`` names gates; ``more`` is true when the full record has more."""
+
+    NAME: ClassVar[str] = "result"
+
+    run: str
+    verdict: RunVerdict
+    reason: str
+    message: str = ""
+    version: str = ""
+    uri: str = ""
+    digest: str = ""
+    model: str = ""
+    metrics: dict[str, float] = {}  # noqa: RUF012 - msgspec copies the default
+    failed: tuple[str, ...] = ()
+    more: bool = False

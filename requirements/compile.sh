@@ -1,0 +1,11 @@
+#!/bin/sh
+# Locks the dependencies of every part with hashes: dev first, the images' subsets constrained by it.
+set -eu
+cd "$(dirname "$0")/.."
+lock() {
+  uv pip compile pyproject.toml "$@" --universal --generate-hashes --no-emit-index-url --no-header --quiet --python-version 3.11
+}
+lock --extra dev --output-file requirements/dev.txt
+for part in operator trainer server; do
+  lock --extra "$part" --constraints requirements/dev.txt --output-file "requirements/$part.txt"
+done
