@@ -5,7 +5,6 @@ from __future__ import annotations
 from enum import IntEnum, StrEnum
 from typing import ClassVar
 
-
 from walkforward_core.documents import Document, Part
 
 __all__ = ["ExitCode", "ResultDocument", "RetrainObject", "RunMode", "RunVerdict", "SkippedGate", "Trigger", "TriggerKind"]
