@@ -56,5 +56,5 @@ class PodReport(Document, frozen=True, kw_only=True):
     pod_uid: str
     boot: str
     applied: Applied | None = None
-    models: dict[str, ModelReport] = {}  # noqa: RUF012 - msgspec copies the default
+    models: dict[str, ModelReport] = {}
     error: str | None = None

@@ -5,9 +5,11 @@ from __future__ import annotations
 from enum import IntEnum, StrEnum
 from typing import ClassVar
 
+from walkforward_core.api.retrain import RetrainSpec
+from walkforward_core.bundle import Baseline
 from walkforward_core.documents import Document, Part
 
-__all__ = ["ExitCode", "ResultDocument", "RetrainObject", "RunMode", "RunVerdict", "SkippedGate", "Trigger", "TriggerKind"]
+__all__ = ["ExitCode", "ResultDocument", "RetrainObject", "RunDocument", "RunMode", "RunVerdict", "SkippedGate", "Trigger", "TriggerKind"]
 
 TERMINATION_LIMIT = 2_048
 """Bytes of a termination message that the parts promise to keep to."""
@@ -88,6 +90,22 @@ class ResultDocument(Document, frozen=True, kw_only=True):
     uri: str = ""
     digest: str = ""
     model: str = ""
-    metrics: dict[str, float] = {}  # noqa: RUF012 - msgspec copies the default
+    metrics: dict[str, float] = {}
     failed: tuple[str, ...] = ()
     more: bool = False
+
+
+class RunDocument(Document, frozen=True, kw_only=True):
+    """``run.json``: one run of the trainer, complete; ``as_of`` RFC 3339 UTC, ``baseline`` the stable model of the following rollout."""
+
+    NAME: ClassVar[str] = "run"
+
+    run: str
+    retrain: RetrainObject
+    trigger: Trigger
+    as_of: str
+    spec: RetrainSpec
+    mode: RunMode = RunMode.FULL
+    force: bool = False
+    skip_gates: tuple[SkippedGate, ...] = ()
+    baseline: Baseline | None = None

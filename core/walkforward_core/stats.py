@@ -119,7 +119,7 @@ class Outcomes(Part, frozen=True, kw_only=True):
     candidate: str
     base_ms: int
     level: int = 0
-    rows: dict[str, tuple[float, float, float, float, float, float]] = {}  # noqa: RUF012 - msgspec copies the default
+    rows: dict[str, tuple[float, float, float, float, float, float]] = {}
     newest: int = 0
     matured: int = 0
     duplicate: int = 0
