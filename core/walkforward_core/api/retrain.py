@@ -310,7 +310,7 @@ class OfflineGates(Part, frozen=True, kw_only=True):
     RULES: ClassVar = (
         Cel(
             "has(self.auc) || has(self.precisionAtK) || has(self.sharpe) || has(self.expectancy) || has(self.maxDegradation)",
-            "gates: at least one is needed, or leave gates out to have auc {min: 0.62}: a model that need not prove anything is not published",
+            "gates: at least one is needed, or leave gates out to have auc {min: 0.62}: nothing is published unproven",
         ),
     )
 
