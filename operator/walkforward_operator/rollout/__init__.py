@@ -1,0 +1,1 @@
+"""The rollout engine: pure decisions about one ModelRollout, and the service that observes and acts for them."""
