@@ -37,10 +37,19 @@ class S3Settings:
 
 
 class S3Store:
-    """An :class:`ObjectStore` on ``s3://`` URIs. Conditional writes need a store that honours ``If-None-Match`` and ``If-Match``."""
+    """An :class:`ObjectStore` on ``s3://`` URIs. Conditional writes need a store that honours ``If-None-Match`` and ``If-Match``.
+
+    Raises
+    ------
+    Forbidden
+        Half a pair of keys is set.
+    """
 
     def __init__(self, env: Mapping[str, str], settings: S3Settings | None = None) -> None:
         settings = settings or S3Settings()
+        given = [name for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if env.get(name)]
+        if len(given) == 1:
+            raise Forbidden(f"of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY only {given[0]} is set: set both, or neither")
         endpoint = env.get("AWS_ENDPOINT_URL") or None
         self._endpoint = endpoint or "the default S3 endpoint"
         session = boto3.session.Session(
@@ -113,7 +122,7 @@ class S3Store:
         except ClientError as error:
             raise _refusal(what, error) from error
         except (NoCredentialsError, CredentialRetrievalError) as error:
-            raise Forbidden(f"{what}: {error}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (both)") from error
+            raise Forbidden(f"{what}: {error}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") from error
         except ParamValidationError as error:
             raise StoreError(f"{what}: {error}; correct the URI") from error
         except BotoCoreError as error:
