@@ -7,10 +7,13 @@ from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
 
+from walkforward_core.api.affinity import SCHEMA as AFFINITY
+from walkforward_core.api.cel import Cel
 from walkforward_core.api.fields import (
-    Cel,
+    CalendarName,
     CronExpression,
     Duration,
+    DurationOrZero,
     Name,
     Percent,
     Positive,
@@ -25,12 +28,6 @@ from walkforward_core.documents import Part
 from walkforward_core.routing import WithoutModel
 
 __all__ = ["RetrainSpec"]
-
-
-class Calendar(StrEnum):
-    """Market calendars; exchange sessions arrive with a later release."""
-
-    ALWAYS = "24/7"
 
 
 class SessionState(StrEnum):
@@ -48,7 +45,7 @@ class Schedule(Part, frozen=True, kw_only=True):
     """When: five cron fields in `timeZone`."""
     time_zone: TimeZone = "Etc/UTC"
     """IANA time zone of `cron`. Daylight saving is followed: a slot that does not exist is skipped, one that comes twice runs once."""
-    calendar: Annotated[str, Meta(max_length=16)] = "24/7"
+    calendar: CalendarName = "24/7"
     """Market calendar that `when` looks at. Only 24/7 in this release."""
     when: SessionState = SessionState.ANY
     """Run only while the market of `calendar` is in this state."""
@@ -64,7 +61,7 @@ class DriftTrigger(Part, frozen=True, kw_only=True):
 
     rollout_ref: Name
     """ModelRollout whose evidence is watched."""
-    when: Annotated[str, Meta(max_length=32)] = "MarketDrift"
+    when: Annotated[str, Meta(pattern=r"^[A-Z][A-Za-z]*$", max_length=32)] = "MarketDrift"
     """Condition of the rollout that starts a run."""
     psi_above: Positive | None = None
     """Start when any feature's PSI is above this; measured, 0.2 nearly always is."""
@@ -149,12 +146,19 @@ class Overrides(Part, frozen=True, kw_only=True):
 
     target: Target = Target()
     """The label."""
-    features: Annotated[tuple[Annotated[str, Meta(max_length=64)], ...], Meta(max_length=200)] = ()
+    features: Annotated[tuple[Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]+$", max_length=64)], ...], Meta(max_length=200)] = ()
     """Names of the features, in order; empty is the recipe's own list."""
     model: ModelParameters = ModelParameters()
     """Hyper-parameters."""
     decision: DecisionSpec = DecisionSpec()
     """How a probability becomes a position."""
+
+    RULES: ClassVar = (
+        Cel(
+            "!has(self.decision.kind) || self.decision.kind == (self.target.kind == 'Direction' ? 'sign' : 'filter')",
+            "overrides.decision.kind: a Direction target decides by sign, a Risk target by filter; leave it out to have that",
+        ),
+    )
 
 
 class DataFormat(StrEnum):
@@ -195,9 +199,9 @@ class DataSpec(Part, frozen=True, kw_only=True):
     """File, or prefix of files, with columns time, open, high, low, close, volume and, for several symbols, symbol."""
     format: DataFormat = DataFormat.PARQUET
     """parquet, csv (also .gz), feather or jsonl."""
-    symbols: Annotated[tuple[Annotated[str, Meta(max_length=32)], ...], Meta(min_length=1, max_length=100)]
+    symbols: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=32)], ...], Meta(min_length=1, max_length=100)]
     """Instruments, as they are called in the data."""
-    timeframe: Annotated[str, Meta(pattern=r"^[0-9]{1,3}(m|h|d)$", max_length=5)] = "1h"
+    timeframe: Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,2}(m|h|d)$", max_length=5)] = "1h"
     """Length of a bar: 1m, 5m, 1h, 1d."""
     window: Duration | None = None
     """Length of the training window before `asOf`; the warm-up lies before it."""
@@ -221,9 +225,9 @@ class Eligibility(Part, frozen=True, kw_only=True):
 
     min_age: Duration | None = None
     """Time that the data must span."""
-    min_bars: Annotated[int, Meta(ge=1)] | None = None
+    min_bars: Annotated[int, Meta(ge=1, le=100_000_000)] | None = None
     """Bars that must exist in the window."""
-    min_closed_trades: Annotated[int, Meta(ge=1)] | None = None
+    min_closed_trades: Annotated[int, Meta(ge=1, le=100_000_000)] | None = None
     """Closed trades that must exist. Arrives with the recipes that learn from trades."""
     regime: dict[str, Any] | None = None
     """Diversity of market regimes. Arrives with a later release."""
@@ -248,8 +252,8 @@ class Validation(Part, frozen=True, kw_only=True):
     """PurgedKFold or WalkForward."""
     folds: Annotated[int, Meta(ge=2, le=20)] = 5
     """Number of test blocks."""
-    embargo: Duration = "24h"
-    """Time after a test block whose rows do not train."""
+    embargo: DurationOrZero = "24h"
+    """Time after a test block whose rows do not train; 0s leaves the purge alone."""
 
 
 class Slippage(Part, frozen=True, kw_only=True):
@@ -273,8 +277,8 @@ class CostsSpec(Part, frozen=True, kw_only=True):
 class MinGate(Part, frozen=True, kw_only=True):
     """A metric that must not be below `min`."""
 
-    min: float
-    """Smallest value that passes."""
+    min: Annotated[float, Meta(ge=0.0, le=100.0)]
+    """Smallest value that passes; below 0 it would publish a model that loses money."""
 
 
 class AucGate(Part, frozen=True, kw_only=True):
@@ -309,8 +313,13 @@ class OfflineGates(Part, frozen=True, kw_only=True):
 
     RULES: ClassVar = (
         Cel(
-            "has(self.auc) || has(self.precisionAtK) || has(self.sharpe) || has(self.expectancy) || has(self.maxDegradation)",
-            "gates: at least one is needed, or leave gates out to have auc {min: 0.62}: nothing is published unproven",
+            "has(self.auc) || has(self.precisionAtK) || has(self.sharpe) || has(self.expectancy)",
+            "gates: name at least one of auc, precisionAtK, sharpe and expectancy, or leave gates out to have auc {min: 0.62}: nothing is "
+            "published unproven, and maxDegradation alone says nothing of a first model",
+        ),
+        Cel(
+            "!has(self.maxDegradation) || !self.maxDegradation.startsWith('100')",
+            "gates.maxDegradation: a loss of 100% can never be exceeded, so the gate could never fail; write 10% for example",
         ),
     )
 
@@ -327,10 +336,26 @@ class Artifacts(Part, frozen=True, kw_only=True):
 class Resources(Part, frozen=True, kw_only=True):
     """Requests and limits of the trainer's container."""
 
-    requests: dict[str, Quantity] = {}
+    requests: Annotated[dict[str, Quantity], Meta(max_length=8)] = {}
     """cpu and memory that are reserved."""
-    limits: dict[str, Quantity] = {}
+    limits: Annotated[dict[str, Quantity], Meta(max_length=8)] = {}
     """cpu and memory that it must not exceed."""
+
+    RULES: ClassVar = tuple(
+        Cel(
+            f"!has(self.{kind}) || self.{kind}.all(k, k == 'cpu' || k == 'memory')",
+            f"job.resources.{kind}: only cpu and memory may be set; the trainer uses nothing else",
+        )
+        for kind in ("requests", "limits")
+    )
+
+
+LabelValue = Annotated[str, Meta(pattern=r"^([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?$", max_length=63)]
+
+_KEY = "^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$"
+_RESERVED = "^([a-z0-9.-]*[.])?(walkforward[.]dev|kubernetes[.]io|k8s[.]io)/"
+# The one key of a reserved prefix that belongs to whoever runs the Job.
+_SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 
 
 class Toleration(Part, frozen=True, kw_only=True):
@@ -338,20 +363,20 @@ class Toleration(Part, frozen=True, kw_only=True):
 
     key: Annotated[str, Meta(max_length=316)] = ""
     """Taint key."""
-    operator: Annotated[str, Meta(pattern="^(Exists|Equal)$")] = "Equal"
+    operator: Annotated[str, Meta(pattern="^(Exists|Equal)$", max_length=6)] = "Equal"
     """Exists or Equal."""
     value: Annotated[str, Meta(max_length=63)] = ""
     """Taint value."""
-    effect: Annotated[str, Meta(pattern="^(|NoSchedule|PreferNoSchedule|NoExecute)$")] = ""
+    effect: Annotated[str, Meta(pattern="^(|NoSchedule|PreferNoSchedule|NoExecute)$", max_length=16)] = ""
     """Taint effect; empty is any."""
-    toleration_seconds: int | None = None
+    toleration_seconds: Annotated[int, Meta(ge=0, le=604_800)] | None = None
     """How long NoExecute is tolerated."""
 
 
 class JobSpec(Part, frozen=True, kw_only=True):
     """The trainer's Job: an allow-list, no pod template, so that nobody gets an account, a Secret or a volume by it."""
 
-    image: Annotated[str, Meta(max_length=512)] | None = None
+    image: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$", max_length=512)] | None = None
     """Trainer image, one of those that the installation allows; by default the release's own."""
     resources: Resources = Resources()
     """Requests and limits."""
@@ -359,18 +384,27 @@ class JobSpec(Part, frozen=True, kw_only=True):
     """Time after which a run is Failed."""
     backoff_limit: Annotated[int, Meta(ge=0, le=10)] = 2
     """Retries of transient failures; a rejection is never trained a second time."""
-    node_selector: dict[str, str] = {}
+    node_selector: Annotated[dict[str, LabelValue], Meta(max_length=20)] = {}
     """Node labels."""
     tolerations: Annotated[tuple[Toleration, ...], Meta(max_length=20)] = ()
     """Taints that are tolerated."""
-    affinity: dict[str, Any] | None = None
+    affinity: Annotated[dict[str, Any] | None, Meta(extra_json_schema=AFFINITY)] = None
     """Node affinity only, as in a pod: {nodeAffinity: …}."""
-    labels: dict[str, str] = {}
+    labels: Annotated[dict[str, LabelValue], Meta(max_length=20)] = {}
     """Labels of Job and pod."""
-    annotations: dict[str, str] = {}
+    annotations: Annotated[dict[str, Annotated[str, Meta(max_length=1024)]], Meta(max_length=20)] = {}
     """Annotations of Job and pod."""
     queue_name: Name | None = None
     """Kueue queue."""
+
+    RULES: ClassVar = tuple(
+        Cel(
+            f"!has(self.{kind}) || self.{kind}.all(k, k.matches('{_KEY}') && (k == '{_SAFE_TO_EVICT}' || !k.matches('{_RESERVED}')))",
+            f"job.{kind}: a key is [prefix/]name, and its prefix may not be walkforward.dev, kubernetes.io, k8s.io or a part of these: "
+            "they change what the operator or Kubernetes does with the Job; use a prefix of your own",
+        )
+        for kind in ("labels", "annotations")
+    )
 
 
 class RetrainSpec(Part, frozen=True, kw_only=True):

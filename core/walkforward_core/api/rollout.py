@@ -7,14 +7,18 @@ from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
 
-from walkforward_core.api.fields import Cel, Duration, Name, Percent, Positive, Timestamp, Uri
+from walkforward_core.api.cel import Cel, duration_ms, rules
+from walkforward_core.api.fields import CalendarName, Duration, Name, Percent, Timestamp, Uri
 from walkforward_core.api.retrain import SessionState
 from walkforward_core.documents import Part
+from walkforward_core.durations import parse_ms
 from walkforward_core.routing import OutcomeSource, SplitBy
 
 __all__ = ["RolloutSpec"]
 
 Weight = Annotated[int, Meta(ge=1, le=100)]
+
+_HOLD = Cel("self == 'auto' || self.matches('[1-9]')", "strategy.maxHold: write auto, or a duration longer than zero, 6h for example")
 
 
 class Mode(StrEnum):
@@ -28,7 +32,14 @@ class TargetRef(Part, frozen=True, kw_only=True):
     """What serves."""
 
     deployment: Name
-    """Deployment of model servers, in the same namespace. One rollout per target."""
+    """Deployment of model servers, in the same namespace. One rollout per target; it cannot be changed."""
+
+    RULES: ClassVar = (
+        Cel(
+            "self.deployment == oldSelf.deployment",
+            "target.deployment cannot be changed: delete this ModelRollout, stable goes on serving; create one for the other Deployment",
+        ),
+    )
 
 
 class RetrainReference(Part, frozen=True, kw_only=True):
@@ -43,7 +54,7 @@ class BundleReference(Part, frozen=True, kw_only=True):
 
     uri: Uri
     """Folder of the bundle."""
-    digest: Annotated[str, Meta(pattern=r"^sha256:[0-9a-f]{64}$")]
+    digest: Annotated[str, Meta(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)]
     """sha256 of its manifest.json."""
 
 
@@ -103,8 +114,6 @@ class Phase(Part, frozen=True, kw_only=True):
     duration: Duration
     """Soak time: counted only while every pod is verified and somebody is watching."""
 
-    RULES: ClassVar = (Cel("self.duration != '0s'", "duration: must be longer than zero, 30m for example"),)
-
 
 class Watch(Part, frozen=True, kw_only=True):
     """After the last phase: the previous model stays loaded and scored, evidence of harm goes back to it."""
@@ -123,11 +132,13 @@ class Freeze(Part, frozen=True, kw_only=True, rename={"from_": "from"}):
     reason: Annotated[str, Meta(max_length=256)] = ""
     """Shown in status."""
 
+    RULES: ClassVar = (Cel("self.from < self.to", "strategy.freezes: a freeze must end after it begins; exchange from and to"),)
+
 
 class Window(Part, frozen=True, kw_only=True):
     """When steps may happen; an abort always may."""
 
-    calendar: Annotated[str, Meta(max_length=16)] = "24/7"
+    calendar: CalendarName = "24/7"
     """Market calendar. Only 24/7 in this release."""
     when: SessionState = SessionState.ANY
     """State of that market."""
@@ -161,7 +172,15 @@ class Strategy(Part, frozen=True, kw_only=True):
     """When steps may happen."""
     freezes: Annotated[tuple[Freeze, ...], Meta(max_length=20)] = ()
     """Times in which no step happens."""
-    max_hold: Annotated[str, Meta(pattern=r"^(auto|([0-9]{1,5}d)?([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,6}s)?)$", min_length=2)] = "auto"
+    max_hold: Annotated[
+        str,
+        Meta(
+            pattern=r"^(auto|([0-9]{1,5}d)?([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,6}s)?)$",
+            min_length=2,
+            max_length=24,
+            extra_json_schema=rules(_HOLD),
+        ),
+    ] = "auto"
     """Longest time without a verdict; auto is twice the outcomes that are expected to be needed."""
     on_max_hold: OnMaxHold = OnMaxHold.ROLLBACK
     """What happens then."""
@@ -186,8 +205,8 @@ class OnMarketDrift(StrEnum):
 class PsiGate(Part, frozen=True, kw_only=True):
     """Drift of the candidate's inputs and score against its own reference, compared with stable's on the same rows."""
 
-    max: Positive = 0.2
-    """Base of the limit: Fail above max + ratio · PSI of stable and above the candidate's own null quantile."""
+    max: Annotated[float, Meta(gt=0.0, le=3.0)] = 0.2
+    """Base of the limit (PSI saturates above 3): Fail above max + ratio · PSI of stable and above the candidate's own null quantile."""
     ratio: Annotated[float, Meta(ge=0.0, le=10.0)] = 1.5
     """Part of stable's own drift that is allowed for."""
     min_samples: Annotated[int, Meta(ge=200, le=1_000_000)] = 200
@@ -240,6 +259,9 @@ class SharpeGate(Part, frozen=True, kw_only=True):
     )
 
 
+_P95_MS, _SOAK_MS = duration_ms("self.p95"), duration_ms("self.minDuration")
+
+
 class LatencyGate(Part, frozen=True, kw_only=True):
     """Share of the candidate's answers that take longer than the limit, over slices of time."""
 
@@ -251,6 +273,18 @@ class LatencyGate(Part, frozen=True, kw_only=True):
     """Soak before a Pass; a sixtieth of it is one slice, a fifth is enough for a Fail."""
     dry_run: bool = False
     """Judge and show, but do not act."""
+
+    RULES: ClassVar = (
+        Cel(f"{_P95_MS} <= 10000", "gates.latency.p95: answer times are counted up to 10s; a higher limit could never fail"),
+        Cel(
+            f"{_SOAK_MS} >= 6000",
+            "gates.latency.minDuration: a sixtieth of it is one slice, which must be 100ms or longer; write 6s or more",
+        ),
+    )
+
+
+def _percent(text: str) -> str:
+    return f"double({text}.substring(0, size({text}) - 1))"
 
 
 class ErrorRateGate(Part, frozen=True, kw_only=True):
@@ -264,6 +298,15 @@ class ErrorRateGate(Part, frozen=True, kw_only=True):
     """Requests before a Pass."""
     dry_run: bool = False
     """Judge and show, but do not act."""
+
+    RULES: ClassVar = (
+        Cel(
+            f"{_percent('self.expected')} < {_percent('self.max')}",
+            "gates.errorRate: expected must be below max, or no traffic could tell them apart; expected 0.1% and max 1% for example",
+        ),
+        Cel("self.expected.matches('[1-9]')", "gates.errorRate.expected: at 0% the first error would decide; write 0.1% for example"),
+        Cel("!self.max.startsWith('100')", "gates.errorRate.max: a rate of 100% can never be exceeded; write 1% for example"),
+    )
 
 
 class OfflineAucGate(Part, frozen=True, kw_only=True):
@@ -307,9 +350,9 @@ class Gates(Part, frozen=True, kw_only=True):
             for name in ("expectancy", "delta", "behaviour", "alertsSilent", "evidenceComplete", "custom")
         ),
         Cel(
-            "has(self.psi) || has(self.sharpe) || has(self.latency) || has(self.errorRate)",
-            "gates: name at least one of psi, sharpe, latency and errorRate, or leave gates out to have all four: "
-            "a plan whose gates never look at live traffic can never fail",
+            " || ".join(f"(has(self.{name}) && !self.{name}.dryRun)" for name in ("psi", "sharpe", "latency", "errorRate")),
+            "gates: name at least one of psi, sharpe, latency and errorRate without dryRun, or leave gates out to have all four: "
+            "a plan whose gates never act on live traffic can never fail",
         ),
     )
 
@@ -327,6 +370,9 @@ class OnDelete(StrEnum):
     """What remains when the rollout is deleted."""
 
     KEEP_STABLE = "KeepStable"
+
+
+_LEAST_PHASE = f"(has(self.gates) ? {duration_ms('self.gates.latency.minDuration')} : {parse_ms(LatencyGate().min_duration)})"
 
 
 class RolloutSpec(Part, frozen=True, kw_only=True):
@@ -358,3 +404,21 @@ class RolloutSpec(Part, frozen=True, kw_only=True):
     """What remains when the rollout is deleted: stable serves all of the traffic."""
     history_limit: Annotated[int, Meta(ge=1, le=50)] = 10
     """Ended walks kept in status."""
+
+    RULES: ClassVar = (
+        Cel(
+            "has(self.strategy.shadow) || (has(self.gates) && (!has(self.gates.sharpe) || self.gates.sharpe.mode != 'Paired' || "
+            "self.gates.sharpe.evidence != 'ShadowFirst'))",
+            "strategy.shadow is needed: gates.sharpe.evidence ShadowFirst, the default, asks for paired evidence before the first percent; "
+            "write strategy.shadow: {minRequests: 200}, or gates.sharpe.evidence: InPhases",
+        ),
+        Cel(
+            "self.mode != 'DryRun' || has(self.strategy.shadow)",
+            "mode: a DryRun exposes nothing, so all of its evidence comes from the shadow; write strategy.shadow: {minRequests: 200}",
+        ),
+        Cel(
+            f"(has(self.gates) && !has(self.gates.latency)) || self.strategy.phases.all(p, {duration_ms('p.duration')} >= {_LEAST_PHASE})",
+            "strategy.phases: every phase must last at least gates.latency.minDuration, 10m where it is not set, or the latency gate could "
+            "not pass in it; lengthen the phase, or write a shorter gates.latency.minDuration",
+        ),
+    )

@@ -1,0 +1,123 @@
+"""The reference page of a kind: every field, its type, bounds and default, and every rule."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from walkforward_core import names
+from walkforward_operator.schema.crd import crd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from walkforward_operator.schema.kinds import Column, Kind
+
+__all__ = ["page"]
+
+_NESTED_DEFAULT = "as below"
+
+
+def page(kind: Kind) -> str:
+    """Return the page as Markdown."""
+    root = crd(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    sections = [*_objects("spec", root["properties"]["spec"]), *_objects("status", root["properties"]["status"])]
+    return "\n".join([*_head(kind, root), *(line for path, schema in sections for line in _section(path, schema))]).rstrip() + "\n"
+
+
+def _head(kind: Kind, root: dict[str, Any]) -> list[str]:
+    columns = ", ".join(f"`{column.name.upper()}`" for column in kind.columns if not column.wide)
+    wide = ", ".join(f"`{column.name.upper()}`" for column in kind.columns if column.wide)
+    what = f"`{names.GROUP}/{names.VERSION}`, namespaced; `kubectl get {kind.plural}`, short `{kind.short_name}`, category `walkforward`."
+    return [
+        "<!-- Made by `python -m walkforward_operator.schema` from the typed models in core/walkforward_core/api; do not edit. -->",
+        "",
+        f"# {kind.kind}",
+        "",
+        f"{root['description']} {what}",
+        "",
+        f"`kubectl get` shows {columns}; `-o wide` adds {wide}. `kubectl explain {kind.singular}.spec` shows what stands here.",
+        "",
+        *_columns(kind.columns),
+        "",
+        "Rules of the object itself:",
+        "",
+        *(f"- {rule.message}" for rule in kind.rules),
+        "",
+    ]
+
+
+def _columns(columns: tuple[Column, ...]) -> list[str]:
+    rows = [f"| `{column.name.upper()}` | {column.description} | `{column.path}` |" for column in columns]
+    return ["| column | meaning | where it comes from |", "|---|---|---|", *rows]
+
+
+def _objects(path: str, schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every object with fields of its own, outermost first."""
+    if "properties" not in schema:
+        return
+    yield path, schema
+    for name, field in schema["properties"].items():
+        inner, where = field, f"{path}.{name}"
+        while inner.get("type") == "array" or "additionalProperties" in inner:
+            inner, where = (inner["items"], f"{where}[]") if "items" in inner else (inner["additionalProperties"], f"{where}.*")
+        yield from _objects(where, inner)
+
+
+def _section(path: str, schema: dict[str, Any]) -> list[str]:
+    required = schema.get("required", [])
+    rows = [_row(name, field, required=name in required) for name, field in schema["properties"].items()]
+    own = [rule["message"] for rule in schema.get("x-kubernetes-validations", [])]
+    of_fields = [
+        f"`{name}`: {rule['message']}"
+        for name, field in schema["properties"].items()
+        if "properties" not in field
+        for rule in field.get("x-kubernetes-validations", [])
+    ]
+    rules = ["", "Refused otherwise:", "", *(f"- {message}" for message in [*own, *of_fields])] if own or of_fields else []
+    return [f"## {path}", "", "| field | type | default | meaning |", "|---|---|---|---|", *rows, *rules, ""]
+
+
+def _row(name: str, field: dict[str, Any], *, required: bool) -> str:
+    default = "**required**" if required else _default(field)
+    return f"| `{name}` | {_type(field)} | {default} | {_cell(field['description'])} |"
+
+
+def _default(field: dict[str, Any]) -> str:
+    if "default" not in field:
+        return ""
+    if field["type"] == "object" and "properties" in field:
+        return _NESTED_DEFAULT if field["default"] else ""
+    return f"`{json.dumps(field['default'], ensure_ascii=False)}`"
+
+
+def _type(field: dict[str, Any]) -> str:
+    if "enum" in field:
+        return " · ".join(f"`{value}`" for value in field["enum"])
+    kind = field.get("type", "any")
+    if kind == "array":
+        return f"list of {_type(field['items'])}{_limit(field, 'Items')}"
+    if "additionalProperties" in field:
+        return f"map of {_type(field['additionalProperties'])}"
+    return _cell(f"{kind}{_range(field)}{_limit(field, 'Length')}{_pattern(field)}")
+
+
+def _range(field: dict[str, Any]) -> str:
+    low, high = field.get("minimum"), field.get("maximum")
+    left = "" if low is None else f"{'>' if field.get('exclusiveMinimum') else '≥'} {low:g}"
+    right = "" if high is None else f"{'<' if field.get('exclusiveMaximum') else '≤'} {high:g}"
+    bounds = ", ".join(bound for bound in (left, right) if bound)
+    return f" {bounds}" if bounds else ""
+
+
+def _limit(field: dict[str, Any], what: str) -> str:
+    limit = field.get(f"max{what}")
+    return "" if limit is None else f", at most {limit}"
+
+
+def _pattern(field: dict[str, Any]) -> str:
+    return f", `{field['pattern']}`" if "pattern" in field else ""
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
