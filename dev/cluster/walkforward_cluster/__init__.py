@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from walkforward_cluster.api_only import ApiOnly
 from walkforward_cluster.binaries import tool
+from walkforward_cluster.cluster import Cluster, open_cluster
 from walkforward_cluster.errors import ClusterError
 
-__all__ = ["ApiOnly", "ClusterError", "tool"]
+__all__ = ["ApiOnly", "Cluster", "ClusterError", "open_cluster", "tool"]

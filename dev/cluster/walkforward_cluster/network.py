@@ -15,7 +15,7 @@ _TABLE = "walkforward"
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """The network of one cluster; `add` and `remove` may both be repeated."""
+    """The network of one cluster; see `remove` for its end."""
 
     name: str
     addresses: Addresses
@@ -48,13 +48,6 @@ class Network:
         self.run(["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"])
         self.run(["nft", "-f", "-"], stdin=fence(far, addresses))
 
-    def remove(self) -> None:
-        """Take the link (with it the host's routes) and the namespace away; what is gone already is no error."""
-        if link_exists(interface(self.name, "h")):
-            run(["ip", "link", "del", interface(self.name, "h")])
-        if self.path.exists():
-            run(["ip", "netns", "del", self.name])
-
     def run(self, command: list[str], *, stdin: str | None = None) -> str:
         """Run a command inside, to its end."""
         return run([*self.prefix, *command], stdin=stdin).stdout
@@ -69,6 +62,14 @@ def fence(link: str, addresses: Addresses) -> str:
         f"  chain forward {{ type filter hook forward priority 10; {refuse}; }}\n"
         "}\n"
     )
+
+
+def remove(name: str) -> None:
+    """Take a cluster's link (with it the host's routes) and namespace away; what is gone already is no error."""
+    if link_exists(interface(name, "h")):
+        run(["ip", "link", "del", interface(name, "h")])
+    if (Path("/run/netns") / name).exists():
+        run(["ip", "netns", "del", name])
 
 
 def link_exists(name: str) -> bool:
