@@ -211,6 +211,8 @@ class DataSpec(Part, frozen=True, kw_only=True):
     """The instant at which the run pretends to happen; by default the scheduled slot, for a manual run the time it was asked for."""
     bar_time: BarTime = BarTime.OPEN
     """Whether a bar's time stamp is its open or its close."""
+    time_zone: TimeZone = "Etc/UTC"
+    """IANA time zone of time stamps that carry none. Stamps with an offset, and numbers (since 1970, UTC), are taken as they are."""
     quality: Quality = Quality()
     """Limits on the data."""
 
