@@ -55,4 +55,4 @@ class Throttled(Unreachable):
 
 
 class NotLeading(ClusterError):  # noqa: N818 - says what is the case
-    """This process does not hold the Lease: the write was not sent."""
+    """The Lease is not held by this process: the write was not sent."""

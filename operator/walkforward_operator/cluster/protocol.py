@@ -52,7 +52,7 @@ class Cluster(Reader, Protocol):
         ...
 
     async def patch(self, kind: Kind, body: Body, *, manager: str, resource_version: str | None = None) -> Object:
-        """Change an object by JSON merge patch (null removes a field); on ``resource_version`` only, where given: else :class:`Conflict`."""
+        """Change an object by JSON merge patch (null removes a field), on ``resource_version`` only where given: else :class:`Conflict`."""
         ...
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
