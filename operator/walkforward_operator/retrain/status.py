@@ -89,6 +89,8 @@ class CurrentRun(Part, frozen=True, kw_only=True):
     """Generation of the spec that the run was started with."""
     gates: OfflineGates
     """The gates as they stood at the start; the operator judges the result by them."""
+    artifacts: Annotated[str, Meta(max_length=1024)]
+    """Prefix below which the run writes its record and its bundle."""
     started_at: Instant
     """When the run was started."""
     deadline: Instant

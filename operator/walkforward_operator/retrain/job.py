@@ -1,0 +1,170 @@
+"""The trainer's Job and its input, as plain manifests (contract C8).
+
+The name of a run is a digest of everything that it depends on, so the same occasion makes the same Job, whoever asks and however often.
+No pod template comes from the spec: no account, no volume, no Secret but the object store's, no token, no privilege.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from walkforward_core.documents import encode
+from walkforward_core.names import GROUP, MANAGED_BY, RETRAIN_LABEL, RUN_CONFIG_KEY, RUN_CONFIG_PATH, RUN_LABEL
+from walkforward_core.runs import ExitCode, RetrainObject, RunDocument
+from walkforward_operator.cluster.kinds import RETRAIN
+
+if TYPE_CHECKING:
+    from walkforward_core.api.retrain import JobSpec, RetrainSpec, Toleration
+    from walkforward_operator.retrain.model import Retrain
+    from walkforward_operator.retrain.status import CurrentRun
+
+__all__ = ["CONTAINER", "config_map", "inputs_digest", "job", "run_document", "run_name"]
+
+CONTAINER: Final = "trainer"
+KUEUE_QUEUE: Final = "kueue.x-k8s.io/queue-name"
+AS_OF_ANNOTATION: Final = f"{GROUP}/as-of"
+TRIGGER_ANNOTATION: Final = f"{GROUP}/trigger"
+
+_UNUSED: Final = ("schedules", "triggers", "suspend", "historyLimit", "baselineFrom")
+"""Parts of the spec that say when a run starts and what is kept of it, not what it does."""
+_KILLED: Final = 137
+"""Exit code of a container that was killed, most often for its memory: another pod would meet the same end."""
+_FINAL: Final = sorted([ExitCode.REJECTED, ExitCode.BAD_DATA, ExitCode.BUG, ExitCode.BAD_CONFIGURATION, _KILLED])
+
+
+def inputs_digest(spec: RetrainSpec) -> str:
+    """Return 16 hex digits over the parts of ``spec`` that a run uses; the order of keys in maps does not matter."""
+    parts = msgspec.to_builtins(spec)
+    for name in _UNUSED:
+        del parts[name]
+    return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()[:16]
+
+
+def run_name(retrain: str, *, uid: str, inputs: str, as_of: str, trigger_id: str) -> str:
+    """Return the name of a run, its Job and its ConfigMap: ``<retrain>-<8 hex digits>``."""
+    return f"{retrain}-{hashlib.sha256(encode([uid, inputs, as_of, trigger_id])).hexdigest()[:8]}"
+
+
+def run_document(retrain: Retrain, run: CurrentRun, spec: RetrainSpec) -> RunDocument:
+    """Return ``run.json``."""
+    return RunDocument(
+        run=run.id,
+        retrain=RetrainObject(namespace=retrain.namespace, name=retrain.name, uid=retrain.uid),
+        trigger=run.trigger,
+        as_of=run.as_of,
+        spec=spec,
+        mode=run.mode,
+        force=run.force,
+        skip_gates=run.skip_gates,
+        baseline=run.baseline,
+    )
+
+
+def config_map(retrain: Retrain, run: CurrentRun, spec: RetrainSpec) -> dict[str, Any]:
+    """Return the immutable ConfigMap that holds ``run.json``."""
+    document = run_document(retrain, run, spec)
+    return {
+        "metadata": _metadata(retrain, run),
+        "immutable": True,
+        "data": {RUN_CONFIG_KEY: document.to_bytes().decode()},
+    }
+
+
+def job(retrain: Retrain, run: CurrentRun, settings: JobSpec, *, image: str, secret: str) -> dict[str, Any]:
+    """Return the Job; ``image`` and ``secret`` were found to be allowed."""
+    metadata = _metadata(retrain, run, settings)
+    template = {"labels": dict(metadata["labels"]), "annotations": dict(metadata["annotations"])}
+    if settings.queue_name:
+        metadata["labels"][KUEUE_QUEUE] = settings.queue_name
+    return {
+        "metadata": metadata,
+        "spec": {
+            "completions": 1,
+            "parallelism": 1,
+            "backoffLimit": settings.backoff_limit,
+            "activeDeadlineSeconds": settings.active_deadline_seconds,
+            "podFailurePolicy": _failure_policy(),
+            "template": {"metadata": template, "spec": _pod(run, settings, image=image, secret=secret)},
+        },
+    }
+
+
+def _metadata(retrain: Retrain, run: CurrentRun, settings: JobSpec | None = None) -> dict[str, Any]:
+    own = {MANAGED_BY[0]: MANAGED_BY[1], RETRAIN_LABEL: retrain.name, RUN_LABEL: run.id}
+    said = {AS_OF_ANNOTATION: run.as_of, TRIGGER_ANNOTATION: f"{run.trigger.kind}/{run.trigger.id}"}
+    return {
+        "name": run.id,
+        "namespace": retrain.namespace,
+        # ours last: nobody's label makes a Job another run's
+        "labels": {**(settings.labels if settings else {}), **own},
+        "annotations": {**(settings.annotations if settings else {}), **said},
+        "ownerReferences": [
+            {"apiVersion": RETRAIN.api_version, "kind": RETRAIN.name, "name": retrain.name, "uid": retrain.uid, "controller": True}
+        ],
+    }
+
+
+def _failure_policy() -> dict[str, Any]:
+    """A pod that the cluster took away is no attempt; an end that another pod would meet too is final."""
+    return {
+        "rules": [
+            {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+            {"action": "FailJob", "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": [int(code) for code in _FINAL]}},
+        ]
+    }
+
+
+def _pod(run: CurrentRun, settings: JobSpec, *, image: str, secret: str) -> dict[str, Any]:
+    optional = {
+        "nodeSelector": dict(settings.node_selector),
+        "tolerations": [_toleration(one) for one in settings.tolerations],
+        "affinity": dict(settings.affinity or {}),
+    }
+    return {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        **{name: value for name, value in optional.items() if value},
+        "containers": [_container(settings, image=image, secret=secret)],
+        "volumes": [
+            {"name": "run", "configMap": {"name": run.id, "items": [{"key": RUN_CONFIG_KEY, "path": RUN_CONFIG_KEY}]}},
+            {"name": "tmp", "emptyDir": {}},
+        ],
+    }
+
+
+def _container(settings: JobSpec, *, image: str, secret: str) -> dict[str, Any]:
+    resources = {"requests": dict(settings.resources.requests), "limits": dict(settings.resources.limits)}
+    return {
+        "name": CONTAINER,
+        "image": image,
+        "args": ["run", "--spec", RUN_CONFIG_PATH],
+        "envFrom": [{"secretRef": {"name": secret}}],
+        "resources": {name: value for name, value in resources.items() if value},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        # the result is written to this file; the log is never parsed
+        "terminationMessagePolicy": "File",
+        "volumeMounts": [
+            {"name": "run", "mountPath": RUN_CONFIG_PATH.rpartition("/")[0], "readOnly": True},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own emptyDir
+        ],
+    }
+
+
+def _toleration(toleration: Toleration) -> dict[str, Any]:
+    said = {
+        "key": toleration.key,
+        "operator": toleration.operator,
+        "value": toleration.value,
+        "effect": toleration.effect,
+        "tolerationSeconds": toleration.toleration_seconds,
+    }
+    return {name: value for name, value in said.items() if value not in ("", None)}

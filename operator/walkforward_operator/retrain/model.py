@@ -1,0 +1,200 @@
+"""What a retrain decision is made from, and what it asks for.
+
+``decide(retrain, status, observation, now_ms) -> Decision`` is pure. The service writes the decided status first, where it differs,
+and carries the actions out then; an action is asked for again for as long as it has not happened. Times are epoch milliseconds, UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from walkforward_core.api.retrain import RetrainSpec
+    from walkforward_core.bundle import Baseline
+    from walkforward_core.runs import RunVerdict
+    from walkforward_operator.cluster.kinds import Kind
+    from walkforward_operator.retrain.allowed import Installation, Problem
+    from walkforward_operator.retrain.reasons import RetrainReason
+    from walkforward_operator.retrain.status import LatestBundle, RetrainStatus
+    from walkforward_operator.rollout.model import Emit
+
+__all__ = [
+    "Action",
+    "Decision",
+    "Discard",
+    "Ending",
+    "JobView",
+    "Observation",
+    "Outcome",
+    "Owned",
+    "PodView",
+    "Progress",
+    "Retrain",
+    "Rollout",
+    "Stage",
+    "StartRun",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Retrain:
+    """One ModelRetrain as the API server has it; ``spec`` is None where ``spec_error`` says why it cannot be read."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    created_ms: int
+    spec: RetrainSpec | None
+    spec_error: str = ""
+    annotations: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    deleting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """One Job: ``end`` is "", "Complete" or "Failed", with the reason and message of that condition; ``failed`` counts its failed pods."""
+
+    name: str
+    uid: str
+    owner_uid: str
+    suspended: bool = False
+    failed: int = 0
+    end: str = ""
+    end_reason: str = ""
+    end_message: str = ""
+
+    @property
+    def active(self) -> bool:
+        """Whether a pod of it runs or may still be started."""
+        return not self.end
+
+
+@dataclass(frozen=True, slots=True)
+class PodView:
+    """One pod of a run's Job: what its trainer container waits for, or how it ended; ``disrupted`` when the cluster took it away."""
+
+    name: str
+    created_ms: int
+    phase: str
+    image: str = ""
+    waiting: str = ""
+    waiting_message: str = ""
+    unschedulable: str = ""
+    exit_code: int | None = None
+    exit_reason: str = ""
+    exit_message: str = ""
+    finished_ms: int = 0
+    disrupted: bool = False
+
+
+class Stage(StrEnum):
+    """How far the Job of the run has come."""
+
+    ABSENT = "Absent"
+    QUEUED = "Queued"
+    PENDING = "Pending"
+    RUNNING = "Running"
+    ENDED = "Ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A run that will not go on: ``text`` is its termination message; ``fault`` is what it failed of, if it left no valid result."""
+
+    text: str
+    exit_code: int | None
+    fault: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What Job and pods show of the run; ``again_ms`` says after how long the same view may mean something else."""
+
+    stage: Stage
+    reason: RetrainReason
+    message: str = ""
+    attempt: int = 1
+    ending: Ending | None = None
+    again_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The verified result of a run; ``bundle`` only where it published one."""
+
+    verdict: RunVerdict
+    reason: RetrainReason
+    message: str
+    metrics: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    failed: tuple[str, ...] = ()
+    bundle: LatestBundle | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A ModelRollout of the namespace: whether it ``follows`` this retrain, and the model that it has live."""
+
+    name: str
+    follows: bool
+    stable: Baseline | None
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """An object that a run left or uses."""
+
+    kind: Kind
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Everything that is seen at one moment.
+
+    ``progress`` is of the status's run, None without one. When it has ended, either ``outcome`` has its verified result, or ``unavailable``
+    says why the object store does not give it yet. ``refused`` is the API server's answer to the last attempt to create the Job.
+    """
+
+    installation: Installation
+    progress: Progress | None = None
+    outcome: Outcome | None = None
+    unavailable: str = ""
+    refused: Problem | None = None
+    jobs: tuple[JobView, ...] = ()
+    config_maps: tuple[Owned, ...] = ()
+    rollouts: tuple[Rollout, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StartRun:
+    """Create the ConfigMap and then the Job, both create-only: those that are there already are the run's own."""
+
+    config_map: Mapping[str, Any]
+    job: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Delete a Job (its pods with it) or a ConfigMap, by UID."""
+
+    target: Owned
+    why: str
+
+
+Action: TypeAlias = "StartRun | Discard | Emit"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Write ``status`` where it differs, then do ``actions`` in order; look again after ``requeue_after_ms``."""
+
+    status: RetrainStatus
+    actions: tuple[Action, ...] = ()
+    requeue_after_ms: int | None = None

@@ -1,0 +1,122 @@
+"""How far a run has come, read from its Job and pods; never from a log.
+
+What people can mend while the Job waits (an image that cannot be pulled, a Secret that is missing) is said at once and given a grace;
+after it the run is Failed, since its Job would wait for ever and block the next one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from walkforward_core.runs import ExitCode
+from walkforward_operator.retrain.allowed import Problem
+from walkforward_operator.retrain.model import Ending, Progress, Stage
+from walkforward_operator.retrain.reasons import RetrainReason
+
+if TYPE_CHECKING:
+    from walkforward_operator.retrain.model import JobView, PodView, Retrain
+    from walkforward_operator.retrain.status import CurrentRun
+
+__all__ = ["GRACE_MS", "progress_of"]
+
+GRACE_MS: Final = 5 * 60_000
+"""How long a pod may wait for its image or its Secret before the run is given up."""
+_KILLED: Final = 137
+_PULL: Final = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable"}
+)
+_CONFIG: Final = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+_EXITS: Final = {
+    ExitCode.DONE: (RetrainReason.BAD_RESULT, "it ended well but left no result"),
+    ExitCode.BAD_DATA: (RetrainReason.BAD_DATA, "the trainer refused the data"),
+    ExitCode.BUG: (RetrainReason.TRAINER_BUG, "the trainer failed on an error of its own"),
+    ExitCode.TRANSIENT: (RetrainReason.TRANSIENT, "every attempt met a failure that may pass"),
+    ExitCode.BAD_CONFIGURATION: (RetrainReason.BAD_CONFIGURATION, "the trainer refused the configuration"),
+}
+
+
+def progress_of(retrain: Retrain, run: CurrentRun, job: JobView | None, pods: tuple[PodView, ...], now_ms: int) -> Progress:
+    """Return how far ``run`` has come; ``job`` is the Job of its name, ``pods`` those of that Job."""
+    if job is None:
+        return _absent(run)
+    if job.owner_uid != retrain.uid:
+        message = f"Job {job.name} belongs to another owner: delete it or rename it, then run again"
+        return _ended(Ending(text="", exit_code=None, fault=Problem(RetrainReason.JOB_CONFLICT, message)), job)
+    if job.end:
+        return _ended(_ending(run, job, pods), job)
+    if job.suspended:
+        return Progress(Stage.QUEUED, RetrainReason.QUEUED, f"Job {job.name} waits in its queue", attempt=job.failed + 1)
+    return _active(job, pods, now_ms)
+
+
+def _absent(run: CurrentRun) -> Progress:
+    if not run.created:
+        return Progress(Stage.ABSENT, RetrainReason.RUN_STARTED, f"Job {run.id} is being created")
+    fault = Problem(RetrainReason.JOB_LOST, f"Job {run.id} is gone and left no result: somebody deleted it; run again")
+    return Progress(Stage.ABSENT, RetrainReason.GATHERING, fault.message, ending=Ending(text="", exit_code=None, fault=fault))
+
+
+def _ended(ending: Ending, job: JobView) -> Progress:
+    return Progress(Stage.ENDED, RetrainReason.GATHERING, f"Job {job.name} has ended; its result is being verified", ending=ending)
+
+
+def _active(job: JobView, pods: tuple[PodView, ...], now_ms: int) -> Progress:
+    attempt = job.failed + 1
+    live = [pod for pod in pods if pod.phase in {"Pending", "Running"}]
+    if not live:
+        message = f"Job {job.name} has no pod yet; if it stays so: kubectl describe job {job.name}"
+        return Progress(Stage.PENDING, RetrainReason.POD_PENDING, message, attempt=attempt)
+    pod = max(live, key=lambda one: (one.created_ms, one.name))
+    if pod.waiting in _PULL | _CONFIG:
+        return _stuck(job, pod, attempt, now_ms)
+    if pod.phase == "Running":
+        return Progress(Stage.RUNNING, RetrainReason.RUNNING, f"pod {pod.name} trains", attempt=attempt)
+    why = pod.unschedulable or pod.waiting_message or pod.waiting or "its node has not started it yet"
+    return Progress(Stage.PENDING, RetrainReason.POD_PENDING, f"pod {pod.name} waits: {why}", attempt=attempt)
+
+
+def _stuck(job: JobView, pod: PodView, attempt: int, now_ms: int) -> Progress:
+    reason = RetrainReason.IMAGE_PULL if pod.waiting in _PULL else RetrainReason.CONTAINER_CONFIG
+    what = f"image {pod.image} cannot be pulled" if reason is RetrainReason.IMAGE_PULL else "the container cannot be made"
+    message = f"{what} ({pod.waiting}: {pod.waiting_message or 'no further word'}), pod {pod.name}"
+    left = pod.created_ms + GRACE_MS - now_ms
+    if left > 0:
+        return Progress(Stage.PENDING, reason, f"{message}; given up after {GRACE_MS // 60_000} minutes", attempt=attempt, again_ms=left)
+    remedy = "correct spec.job.image or the registry's access" if reason is RetrainReason.IMAGE_PULL else "create what is missing"
+    return _ended(Ending(text="", exit_code=None, fault=Problem(reason, f"{message}: {remedy}, then run again")), job)
+
+
+def _ending(run: CurrentRun, job: JobView, pods: tuple[PodView, ...]) -> Ending:
+    """Return the end of a finished Job: the last pod's word, and what to say if that is none."""
+    ended = [pod for pod in pods if pod.exit_code is not None and not pod.disrupted]
+    pod = max(ended, key=lambda one: (one.finished_ms, one.created_ms, one.name), default=None)
+    return Ending(
+        text=pod.exit_message if pod else "",
+        exit_code=pod.exit_code if pod else None,
+        fault=_fault(run, job, pod),
+    )
+
+
+def _fault(run: CurrentRun, job: JobView, pod: PodView | None) -> Problem:
+    if job.end_reason == "DeadlineExceeded":
+        return Problem(
+            RetrainReason.DEADLINE_EXCEEDED,
+            "the run took longer than spec.job.activeDeadlineSeconds: raise it, or give the Job more CPU (spec.job.resources)",
+        )
+    if pod is None or pod.exit_code is None:
+        return Problem(RetrainReason.JOB_LOST, f"Job {job.name} ended ({_said(job)}) and its pods are gone, without a result: run again")
+    if pod.exit_code == _KILLED or pod.exit_reason == "OOMKilled":
+        limit = f"limit {run.memory_limit}" if run.memory_limit else "no limit of its own: its node ran out of memory"
+        killed = "was killed for its memory" if pod.exit_reason == "OOMKilled" else "was killed (exit code 137), most likely for its memory"
+        remedy = "raise spec.job.resources.limits.memory, or shorten spec.data.window"
+        return Problem(RetrainReason.OUT_OF_MEMORY, f"pod {pod.name} {killed} ({limit}): {remedy}")
+    reason, what = _EXITS.get(ExitCode(pod.exit_code), _crash()) if pod.exit_code in _EXITS else _crash()
+    return Problem(reason, f"{what} (exit code {pod.exit_code}, pod {pod.name}): kubectl logs {pod.name}")
+
+
+def _crash() -> tuple[RetrainReason, str]:
+    return RetrainReason.CRASHED, "the container ended without a result"
+
+
+def _said(job: JobView) -> str:
+    return f"{job.end_reason}: {job.end_message}" if job.end_reason else job.end
