@@ -114,6 +114,9 @@ class ControlPlane:
             "--allocate-node-cidrs=false",
             "--profiling=false",
             "--concurrent-namespace-syncs=20",
+            # After an outage of the API server of more than the default 50 s, the one node would count as lost for some seconds and its
+            # pods leave every Service. Elsewhere a controller manager loses its lease meanwhile and starts its clock anew.
+            "--node-monitor-grace-period=300s",
         ]
 
     def scheduler(self) -> list[str]:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
+import signal
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from walkforward_cluster.addresses import Addresses, interface
+from walkforward_cluster.errors import ClusterError
+from walkforward_cluster.procs import wait_until
 from walkforward_cluster.shell import run
 
 _TABLE = "walkforward"
+_GONE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,21 @@ def fence(link: str, addresses: Addresses) -> str:
         f"  chain forward {{ type filter hook forward priority 10; {refuse}; }}\n"
         "}\n"
     )
+
+
+def end_processes(name: str) -> None:
+    """End whatever still runs in the namespace: where the records are lost, being in there is what makes a process ours."""
+    if not (Path("/run/netns") / name).exists():
+        return
+
+    def left() -> list[int]:
+        return [int(pid) for pid in run(["ip", "netns", "pids", name]).stdout.split()]
+
+    for pid in left():
+        with suppress(ProcessLookupError):  # it went with one that was ended before it
+            os.kill(pid, signal.SIGKILL)
+    if not wait_until(lambda: not left(), _GONE_S):
+        raise ClusterError(f"processes {left()} in namespace {name} do not end", reason="not even by SIGKILL", next_step="look at them in /proc")
 
 
 def remove(name: str) -> None:

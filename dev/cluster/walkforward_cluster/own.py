@@ -29,6 +29,7 @@ from walkforward_cluster.shell import run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
 _IDENTITIES = ("admin", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
 # In the order of starting; stopped in the reverse one.
@@ -70,7 +71,7 @@ class OwnCluster:
         """Bring the cluster to a Ready node with DNS; a healthy one stays, a broken one is replaced."""
         if os.geteuid() != 0:
             raise ClusterError("cannot make a cluster", reason="network and mount namespaces need root", next_step="run as root, or set CONTEXT")
-        with locked(state_root() / f"{self.name}.lock", f"bringing {self.name} up or down"):
+        with self._locked():
             packages.ensure(packages.NODE)
             ensure()
             if self._healthy():
@@ -83,11 +84,11 @@ class OwnCluster:
 
     def down(self) -> None:
         """Remove every trace; may be repeated."""
-        with locked(state_root() / f"{self.name}.lock", f"bringing {self.name} up or down"), step(f"taking {self.name} down"):
+        with self._locked(), step(f"taking {self.name} down"):
             self._remove()
-        (state_root() / f"{self.name}.lock").unlink(missing_ok=True)
-        if not any(path.is_dir() for path in state_root().iterdir()):
+        if state_root().exists() and not any(path.is_dir() for path in state_root().iterdir()):
             sandbox.remove_created(state_root())
+            state_root().rmdir()
 
     def status(self) -> tuple[bool, list[str]]:
         """Whether all is well, and lines that say what runs."""
@@ -122,6 +123,9 @@ class OwnCluster:
             if not daemons.alive(name):
                 self._launch(name)
 
+    def _locked(self) -> AbstractContextManager[None]:
+        return locked(cache() / "locks" / self.name, f"bringing {self.name} up or down")
+
     def _start(self) -> None:
         began = time.monotonic()
         with step(f"starting cluster {self.name}"):
@@ -143,7 +147,7 @@ class OwnCluster:
 
     def _prepare(self) -> None:
         self.state.mkdir(parents=True, exist_ok=True, mode=0o711)
-        with locked(state_root() / ".addresses.lock", "choosing addresses"):
+        with locked(cache() / "locks" / "addresses", "choosing addresses"):
             addresses = choose(self.name, [*network.routed(), *_recorded_blocks()])
             facts = {"name": self.name, "block": str(addresses.block), "checkout": str(checkout()), "bin": str(folder())}
             (self.state / "cluster.json").write_text(json.dumps(facts))
@@ -207,6 +211,7 @@ class OwnCluster:
         # Its end is the end of everything in the node's pid namespace: kubelet, containerd, pods.
         for name in (sandbox.NAME, *reversed(_COMPONENTS)):
             daemons.stop(name, kill=True)
+        network.end_processes(self.name)
         cgroups.remove(self.name)
         network.remove(self.name)
         shutil.rmtree(self.state, ignore_errors=True)
