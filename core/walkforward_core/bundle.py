@@ -160,7 +160,9 @@ class Baseline(Part, frozen=True, kw_only=True):
     """The live model that the candidate was compared with."""
 
     uri: str
+    """Folder of its bundle."""
     digest: str
+    """sha256 of its manifest.json."""
 
 
 class Parity(Part, frozen=True, kw_only=True):

@@ -66,15 +66,20 @@ class Trigger(Part, frozen=True, kw_only=True):
     """What started the run and, for a person, who."""
 
     id: str
+    """What tells this occasion from others: the slot, the time of the drift, the id of the request."""
     kind: TriggerKind
+    """Schedule, Drift, Age or Manual."""
     by: str = ""
+    """The person who asked, for a manual run."""
 
 
 class SkippedGate(Part, frozen=True, kw_only=True):
     """A metric gate that a person asked to skip, with the reason that is recorded in the manifest."""
 
     name: str
+    """Name of the gate."""
     reason: str
+    """Why, in the words of the person."""
 
 
 class ResultDocument(Document, frozen=True, kw_only=True):

@@ -59,7 +59,7 @@ def _version(kind: Kind) -> dict[str, Any]:
 
 
 def _root(kind: Kind) -> dict[str, Any]:
-    spec = {"description": summary(kind.spec), **openapi(kind.spec, bounded=True)}
+    spec = {"description": summary(kind.spec), **openapi(kind.spec, strict=True)}
     return {
         "description": summary(kind.spec),
         "type": "object",
@@ -78,9 +78,7 @@ def _root(kind: Kind) -> dict[str, Any]:
 def _status(kind: Kind) -> dict[str, Any]:
     # until the operator has looked, kstatus must see "in progress", not "current": no generation is -1
     default = {"observedGeneration": -1}
-    if kind.status is None:
-        return {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "default": default}
-    return {"description": summary(kind.status), **openapi(kind.status, bounded=False), "default": default}
+    return {"description": summary(kind.status), **openapi(kind.status, strict=False), "default": default}
 
 
 def _column(column: Column) -> dict[str, Any]:

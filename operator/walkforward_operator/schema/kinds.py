@@ -9,6 +9,8 @@ from walkforward_core import names
 from walkforward_core.api.cel import Cel
 from walkforward_core.api.retrain import RetrainSpec
 from walkforward_core.api.rollout import RolloutSpec
+from walkforward_operator.retrain.status import RetrainStatus
+from walkforward_operator.rollout.status import RolloutStatus
 
 if TYPE_CHECKING:
     import msgspec
@@ -37,8 +39,8 @@ class Kind:
     spec: type[msgspec.Struct]
     columns: tuple[Column, ...]
     rules: tuple[Cel, ...]
+    status: type[msgspec.Struct]
     selectable: tuple[str, ...] = ()
-    status: type[msgspec.Struct] | None = None
 
     @property
     def singular(self) -> str:
@@ -67,12 +69,13 @@ RETRAIN: Final = Kind(
     plural=names.RETRAINS,
     short_name="mretrain",
     spec=RetrainSpec,
+    status=RetrainStatus,
     columns=(
         Column("Phase", ".status.phase", "What the retrain does now."),
-        Column("Verdict", ".status.lastRun.verdict", "How the last run ended."),
-        Column("Model", ".status.latestBundle.version", "Version of the newest published model."),
-        Column("Last-Run", ".status.lastRun.startedAt", "When the last run started.", "date"),
-        Column("Next-Run", ".status.nextRun", "When the next run is due."),
+        Column("Verdict", ".status.verdict", "How the last run ended."),
+        Column("Model", ".status.model", "Version of the newest published model."),
+        Column("Last-Run", ".status.lastRun", "Time since the last run ended.", "date"),
+        Column("Next-Run", ".status.nextRun", "When the next run starts."),
         _AGE,
         Column("Reason", ".status.conditions[?(@.type=='Ready')].reason", "Why it is, or is not, ready.", wide=True),
         Column("Message", ".status.message", "One sentence for people.", wide=True),
@@ -84,6 +87,7 @@ ROLLOUT: Final = Kind(
     plural=names.ROLLOUTS,
     short_name="mrollout",
     spec=RolloutSpec,
+    status=RolloutStatus,
     columns=(
         Column("Phase", ".status.phase", "Where the walk stands."),
         Column("Step", ".status.step", "Step of the plan, of how many."),

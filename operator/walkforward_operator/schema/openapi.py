@@ -24,15 +24,17 @@ _NOTHING: tuple[Any, ...] = (None, "", [], {})
 _BOUNDS = {"ge": "minimum", "gt": "minimum", "le": "maximum", "lt": "maximum"}
 
 
-def openapi(model: type[msgspec.Struct], *, bounded: bool) -> Schema:
-    """Return the schema of ``model``; ``bounded`` refuses strings, lists and maps without a limit.
+def openapi(model: type[msgspec.Struct], *, strict: bool) -> Schema:
+    """Return the schema of ``model``; ``strict`` is for what people write: limits, defaults and rules.
+
+    A status has none of these: the operator alone writes it, and a limit that refuses the write would cost it its memory.
 
     Raises
     ------
     SchemaError
         A field has no description, no limit or a type that CRDs do not know.
     """
-    return _of(types.type_info(model), model.__name__, bounded=bounded)
+    return _of(types.type_info(model), model.__name__, strict=strict)
 
 
 def default_of(field: types.Field) -> Any:
@@ -42,50 +44,50 @@ def default_of(field: types.Field) -> Any:
     return None if field.default is msgspec.NODEFAULT else _plain(field.default)
 
 
-def _of(kind: types.Type, path: str, *, bounded: bool) -> Schema:
+def _of(kind: types.Type, path: str, *, strict: bool) -> Schema:
     match kind:
         case types.Metadata(type=inner, extra_json_schema=extra):
-            return _merged(_of(inner, path, bounded=bounded), extra or {})
+            return _merged(_of(inner, path, strict=strict), (extra or {}) if strict else {})
         case types.UnionType(types=members):
-            return _of(_only(members, path), path, bounded=bounded)
+            return _of(_only(members, path), path, strict=strict)
         case types.StructType():
-            return _object(kind, path, bounded=bounded)
+            return _object(kind, path, strict=strict)
         case types.VarTupleType() | types.ListType():
-            return _list(kind, path, bounded=bounded)
+            return _list(kind, path, strict=strict)
         case types.DictType():
-            return _map(kind, path, bounded=bounded)
+            return _map(kind, path, strict=strict)
         case types.StrType():
-            return _string(kind, path, bounded=bounded)
+            return _string(kind, path, strict=strict)
         case _:
-            return _scalar(kind, path)
+            return _scalar(kind, path, strict=strict)
 
 
-def _scalar(kind: types.Type, path: str) -> Schema:
+def _scalar(kind: types.Type, path: str, *, strict: bool) -> Schema:
     match kind:
         case types.EnumType(cls=members):
             return {"type": "string", "enum": [member.value for member in members]}
         case types.BoolType():
             return {"type": "boolean"}
         case types.IntType():
-            return {"type": "integer", "format": "int64", **_bounds(kind)}
+            return {"type": "integer", "format": "int64", **(_bounds(kind) if strict else {})}
         case types.FloatType():
-            return {"type": "number", "format": "double", **_bounds(kind)}
+            return {"type": "number", "format": "double", **(_bounds(kind) if strict else {})}
         case _:
             raise SchemaError(
                 f"{path}: {type(kind).__name__} has no place in a CRD; use a Struct, enum, str, int, float, bool, list or dict"
             )
 
 
-def _object(kind: types.StructType, path: str, *, bounded: bool) -> Schema:
+def _object(kind: types.StructType, path: str, *, strict: bool) -> Schema:
     described = field_descriptions(kind.cls)
     properties: dict[str, Schema] = {}
     for field in kind.fields:
         where = f"{path}.{field.encode_name}"
         if not described.get(field.name):
             raise SchemaError(f"{where}: no description; write a docstring under the field in {kind.cls.__module__}.{kind.cls.__name__}")
-        properties[field.encode_name] = _property(field, described[field.name], where, bounded=bounded)
+        properties[field.encode_name] = _property(field, described[field.name], where, strict=strict)
     required = [field.encode_name for field in kind.fields if field.required]
-    rules = [rule.schema() for rule in getattr(kind.cls, "RULES", ()) if isinstance(rule, Cel)]
+    rules = [rule.schema() for rule in getattr(kind.cls, "RULES", ()) if strict and isinstance(rule, Cel)]
     return {
         "type": "object",
         **({"required": required} if required else {}),
@@ -94,12 +96,12 @@ def _object(kind: types.StructType, path: str, *, bounded: bool) -> Schema:
     }
 
 
-def _property(field: types.Field, description: str, path: str, *, bounded: bool) -> Schema:
-    schema = {"description": description, **_of(field.type, path, bounded=bounded)}
+def _property(field: types.Field, description: str, path: str, *, strict: bool) -> Schema:
+    schema = {"description": description, **_of(field.type, path, strict=strict)}
     if field.encode_name == "conditions":
         # the API conventions: conditions are a map by type, so that two writers can each apply their own
         schema |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
-    default = default_of(field)
+    default = default_of(field) if strict else None
     return schema if default in _NOTHING else {**schema, "default": default}
 
 
@@ -121,33 +123,35 @@ def _bounds(kind: types.IntType | types.FloatType) -> Schema:
     return schema
 
 
-def _string(kind: types.StrType, path: str, *, bounded: bool) -> Schema:
-    # a pattern without an unbounded repetition would do, but nobody should have to work that out
-    if bounded and kind.max_length is None:
+def _string(kind: types.StrType, path: str, *, strict: bool) -> Schema:
+    # a pattern without an unstrict repetition would do, but nobody should have to work that out
+    if not strict:
+        return {"type": "string"}
+    if kind.max_length is None:
         raise SchemaError(f"{path}: a string without max_length; CEL rules over it would cost too much")
     found = {"minLength": kind.min_length, "maxLength": kind.max_length, "pattern": kind.pattern}
     return {"type": "string", **{name: value for name, value in found.items() if value is not None}}
 
 
-def _list(kind: types.VarTupleType | types.ListType, path: str, *, bounded: bool) -> Schema:
-    if bounded and kind.max_length is None:
+def _list(kind: types.VarTupleType | types.ListType, path: str, *, strict: bool) -> Schema:
+    if strict and kind.max_length is None:
         raise SchemaError(f"{path}: a list without max_length; CEL rules over it would cost too much")
-    found = {"minItems": kind.min_length, "maxItems": kind.max_length}
+    found = {"minItems": kind.min_length, "maxItems": kind.max_length} if strict else {}
     return {
         "type": "array",
         **{name: value for name, value in found.items() if value is not None},
         "x-kubernetes-list-type": "atomic",
-        "items": _of(kind.item_type, f"{path}[]", bounded=bounded),
+        "items": _of(kind.item_type, f"{path}[]", strict=strict),
     }
 
 
-def _map(kind: types.DictType, path: str, *, bounded: bool) -> Schema:
+def _map(kind: types.DictType, path: str, *, strict: bool) -> Schema:
     if isinstance(kind.value_type, types.AnyType):
         return {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    if bounded and kind.max_length is None:
+    if strict and kind.max_length is None:
         raise SchemaError(f"{path}: a map without max_length; CEL rules over it would cost too much")
-    limit = {} if kind.max_length is None else {"maxProperties": kind.max_length}
-    return {"type": "object", **limit, "additionalProperties": _of(kind.value_type, f"{path}.*", bounded=bounded)}
+    limit = {"maxProperties": kind.max_length} if strict else {}
+    return {"type": "object", **limit, "additionalProperties": _of(kind.value_type, f"{path}.*", strict=strict)}
 
 
 def _merged(schema: Schema, extra: Schema) -> Schema:
