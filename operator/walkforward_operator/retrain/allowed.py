@@ -35,13 +35,16 @@ class Problem:
 class Installation:
     """The install values that concern retraining.
 
-    ``image`` and ``secret`` are the release's own and always allowed. An entry of ``images`` is a whole reference, or a repository without
-    tag: then any tag and digest of it. ``data_roots`` and ``bundle_roots`` are URI prefixes. ``metadata_prefixes`` are the prefixes (before
-    the slash) that labels and annotations of a Job may have; keys without a prefix are free.
+    ``image`` and ``secret`` are the release's own and always allowed, ``images`` and ``secrets`` what else may be named, word for word.
+    ``data_roots`` and ``bundle_roots`` are URI prefixes. ``metadata_prefixes`` are the prefixes (before the slash) that labels and
+    annotations of a Job may have; keys without a prefix are free. The ServiceAccount has no rights and its token is not mounted.
     """
 
     image: str
     secret: str
+    pull_policy: str = "IfNotPresent"
+    pull_secrets: tuple[str, ...] = ()
+    service_account: str = ""
     images: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     data_roots: tuple[str, ...] = ()
@@ -74,11 +77,7 @@ def _image(image: str, installation: Installation) -> Problem | None:
             RetrainReason.IMAGE_NOT_ALLOWED, "spec.job.image is not set and the installation has no trainer image: set one of them"
         )
     allowed = (installation.image, *installation.images)
-    repository = image.partition("@")[0]
-    head, colon, tag = repository.rpartition(":")
-    if colon and "/" not in tag:
-        repository = head
-    if image in allowed or repository in allowed:
+    if image in allowed:
         return None
     return Problem(RetrainReason.IMAGE_NOT_ALLOWED, f"spec.job.image {image!r} is not allowed here: use {_listed(allowed)}")
 

@@ -18,6 +18,7 @@ from walkforward_operator.cluster.kinds import RETRAIN
 
 if TYPE_CHECKING:
     from walkforward_core.api.retrain import JobSpec, RetrainSpec, Toleration
+    from walkforward_operator.retrain.allowed import Installation
     from walkforward_operator.retrain.model import Retrain
     from walkforward_operator.retrain.status import CurrentRun
 
@@ -73,8 +74,9 @@ def config_map(retrain: Retrain, run: CurrentRun, spec: RetrainSpec) -> dict[str
     }
 
 
-def job(retrain: Retrain, run: CurrentRun, settings: JobSpec, *, image: str, secret: str) -> dict[str, Any]:
-    """Return the Job; ``image`` and ``secret`` were found to be allowed."""
+def job(retrain: Retrain, run: CurrentRun, spec: RetrainSpec, installation: Installation) -> dict[str, Any]:
+    """Return the Job of a spec that the installation allows."""
+    settings = spec.job
     metadata = _metadata(retrain, run, settings)
     template = {"labels": dict(metadata["labels"]), "annotations": dict(metadata["annotations"])}
     if settings.queue_name:
@@ -87,7 +89,7 @@ def job(retrain: Retrain, run: CurrentRun, settings: JobSpec, *, image: str, sec
             "backoffLimit": settings.backoff_limit,
             "activeDeadlineSeconds": settings.active_deadline_seconds,
             "podFailurePolicy": _failure_policy(),
-            "template": {"metadata": template, "spec": _pod(run, settings, image=image, secret=secret)},
+            "template": {"metadata": template, "spec": _pod(run, spec, installation)},
         },
     }
 
@@ -117,8 +119,11 @@ def _failure_policy() -> dict[str, Any]:
     }
 
 
-def _pod(run: CurrentRun, settings: JobSpec, *, image: str, secret: str) -> dict[str, Any]:
+def _pod(run: CurrentRun, spec: RetrainSpec, installation: Installation) -> dict[str, Any]:
+    settings = spec.job
     optional = {
+        "serviceAccountName": installation.service_account,
+        "imagePullSecrets": [{"name": name} for name in installation.pull_secrets],
         "nodeSelector": dict(settings.node_selector),
         "tolerations": [_toleration(one) for one in settings.tolerations],
         "affinity": dict(settings.affinity or {}),
@@ -129,7 +134,7 @@ def _pod(run: CurrentRun, settings: JobSpec, *, image: str, secret: str) -> dict
         "enableServiceLinks": False,
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
         **{name: value for name, value in optional.items() if value},
-        "containers": [_container(settings, image=image, secret=secret)],
+        "containers": [_container(spec, installation)],
         "volumes": [
             {"name": "run", "configMap": {"name": run.id, "items": [{"key": RUN_CONFIG_KEY, "path": RUN_CONFIG_KEY}]}},
             {"name": "tmp", "emptyDir": {}},
@@ -137,13 +142,14 @@ def _pod(run: CurrentRun, settings: JobSpec, *, image: str, secret: str) -> dict
     }
 
 
-def _container(settings: JobSpec, *, image: str, secret: str) -> dict[str, Any]:
-    resources = {"requests": dict(settings.resources.requests), "limits": dict(settings.resources.limits)}
+def _container(spec: RetrainSpec, installation: Installation) -> dict[str, Any]:
+    resources = {"requests": dict(spec.job.resources.requests), "limits": dict(spec.job.resources.limits)}
     return {
         "name": CONTAINER,
-        "image": image,
+        "image": installation.image_of(spec),
+        "imagePullPolicy": installation.pull_policy,
         "args": ["run", "--spec", RUN_CONFIG_PATH],
-        "envFrom": [{"secretRef": {"name": secret}}],
+        "envFrom": [{"secretRef": {"name": installation.secret_of(spec)}}],
         "resources": {name: value for name, value in resources.items() if value},
         "securityContext": {
             "allowPrivilegeEscalation": False,

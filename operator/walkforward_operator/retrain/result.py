@@ -20,7 +20,7 @@ from walkforward_operator.retrain.allowed import Problem
 from walkforward_operator.retrain.model import Outcome
 from walkforward_operator.retrain.reasons import RetrainReason
 from walkforward_operator.retrain.status import LatestBundle
-from walkforward_operator.retrain.verdict import contradiction, explain
+from walkforward_operator.retrain.verdict import contradiction, rejection
 
 if TYPE_CHECKING:
     from walkforward_operator.retrain.model import Ending, Retrain
@@ -122,7 +122,7 @@ def settled(run: CurrentRun, result: ResultDocument, fault: Problem) -> Outcome:
     detail = f"{result.reason}: {result.message}" if result.message else result.reason
     if result.verdict is RunVerdict.FAILED:
         return Outcome(RunVerdict.FAILED, _failure(fault), detail, metrics=result.metrics, failed=result.failed)
-    message = explain(run.gates, result) if result.verdict is RunVerdict.REJECTED else detail
+    message = rejection(run, result) if result.verdict is RunVerdict.REJECTED else detail
     return Outcome(result.verdict, _REASONS[result.verdict], message, metrics=result.metrics, failed=result.failed)
 
 

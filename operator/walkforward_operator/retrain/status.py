@@ -20,6 +20,7 @@ from walkforward_operator.conditions import Condition
 __all__ = [
     "CurrentRun",
     "HandledSlot",
+    "LastRun",
     "LatestBundle",
     "ManualOutcome",
     "ManualRun",
@@ -140,6 +141,19 @@ class RunRecord(Part, frozen=True, kw_only=True):
     """When its result was verified."""
 
 
+class LastRun(Part, frozen=True, kw_only=True):
+    """The last run that ended, in short."""
+
+    run: Word
+    """Name of the run and of its Job."""
+    verdict: RunVerdict
+    """Published, Rejected, Ineligible, DryRun or Failed."""
+    started_at: Instant
+    """When it was started."""
+    finished_at: Instant
+    """When its result was verified."""
+
+
 class HandledSlot(Part, frozen=True, kw_only=True):
     """How far one schedule has been worked off."""
 
@@ -177,12 +191,8 @@ class RetrainStatus(Part, frozen=True, kw_only=True):
     """Why, in one word."""
     message: Text = ""
     """Why, in one sentence, with the next step where there is one."""
-    verdict: Word = ""
-    """Verdict of the last run that ended."""
-    model: Word = ""
-    """Version of the newest published bundle."""
-    last_run: Instant | None = None
-    """When the last run ended."""
+    last_run: LastRun | None = None
+    """The last run that ended."""
     next_run: Instant | None = None
     """When the next run starts, as far as it is known."""
     conditions: Annotated[tuple[Condition, ...], Meta(max_length=16)] = ()

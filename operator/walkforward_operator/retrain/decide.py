@@ -1,0 +1,152 @@
+"""The retrain engine's heart: what is to be done about a ModelRetrain, given what is known and seen. No clock, no I/O.
+
+Order: a deleted object starts nothing; the run under way is followed to its end, whatever the spec says by now; then a new one may begin, a
+person's before the clock's. There is one run at a time: not even the Job of a run that was given up may still be active.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from walkforward_operator.cluster.kinds import JOB
+from walkforward_operator.retrain.allowed import Problem, refusal
+from walkforward_operator.retrain.job import config_map, job
+from walkforward_operator.retrain.model import Decision, Discard, Owned, StartRun
+from walkforward_operator.retrain.occasions import Timetable, by_age, by_hand, by_schedule, next_run, pass_over, register
+from walkforward_operator.retrain.reasons import RetrainReason
+from walkforward_operator.retrain.report import present
+from walkforward_operator.retrain.run import begin, follow
+from walkforward_operator.retrain.schedule import ScheduleError
+from walkforward_operator.retrain.transitions import transitions
+
+if TYPE_CHECKING:
+    from walkforward_core.bundle import Baseline
+    from walkforward_operator.retrain.model import Action, Observation, Retrain
+    from walkforward_operator.retrain.run import Occasion
+    from walkforward_operator.retrain.status import RetrainStatus
+
+__all__ = ["decide"]
+
+STORE_RETRY_MS: Final = 15_000
+"""How soon an object store that gave no answer is asked again."""
+FOLLOW_MS: Final = 60_000
+"""How often a run is looked at without an event; it costs no request."""
+
+
+def decide(retrain: Retrain, status: RetrainStatus, seen: Observation, now_ms: int) -> Decision:
+    """Return the status to write, what to do then, and when to look again.
+
+    ``now_ms`` is epoch milliseconds. The same arguments give the same decision, and deciding again after all of it was carried out asks
+    for nothing more.
+    """
+    if retrain.deleting:
+        return Decision(status=status)
+    table, problem = _plan(retrain, seen)
+    baseline = _baseline(retrain, seen)
+    if isinstance(baseline, Problem):
+        problem, baseline = problem or baseline, None
+    new = follow(retrain, status, seen, problem, baseline, now_ms)
+    if table is not None:
+        new = register(retrain, new, table, now_ms)
+    new = _start(retrain, new, seen, table, problem, baseline, now_ms)
+    coming = next_run(retrain, new, table, now_ms) if table is not None else None
+    fresh = seen if new.run is not None and status.run is not None and new.run.id == status.run.id else _without_run(seen)
+    new = present(retrain, new, fresh, problem, coming, now_ms)
+    actions = (*_upkeep(retrain, new, fresh), *transitions(status, new))
+    return Decision(status=new, actions=actions, requeue_after_ms=_again(new, fresh, coming, now_ms))
+
+
+def _plan(retrain: Retrain, seen: Observation) -> tuple[Timetable | None, Problem | None]:
+    """Return the timetable and what forbids every start, either None."""
+    if retrain.spec is None:
+        return None, Problem(RetrainReason.INVALID_SPEC, f"spec cannot be read: {retrain.spec_error}")
+    try:
+        table = Timetable.of(retrain.spec)
+    except ScheduleError as error:
+        return None, Problem(RetrainReason.INVALID_SPEC, f"spec.{error}")
+    return table, refusal(retrain.spec, seen.installation)
+
+
+def _baseline(retrain: Retrain, seen: Observation) -> Baseline | Problem | None:
+    """Return the live model to compare with: that of the one rollout that follows, or of the one that the spec names."""
+    named = retrain.spec.baseline_from if retrain.spec else None
+    if named is not None:
+        found = next((rollout for rollout in seen.rollouts if rollout.name == named), None)
+        missing = f"spec.baselineFrom names ModelRollout {named!r}, which does not exist: create it, or correct the name"
+        return found.stable if found is not None else Problem(RetrainReason.BASELINE_MISSING, missing)
+    followers = [rollout for rollout in seen.rollouts if rollout.follows]
+    if len(followers) > 1:
+        names = ", ".join(sorted(rollout.name for rollout in followers))
+        message = f"ModelRollouts {names} follow this retrain: name the one whose stable model is the baseline in spec.baselineFrom"
+        return Problem(RetrainReason.BASELINE_AMBIGUOUS, message)
+    return followers[0].stable if followers else None
+
+
+def _start(
+    retrain: Retrain,
+    status: RetrainStatus,
+    seen: Observation,
+    table: Timetable | None,
+    problem: Problem | None,
+    baseline: Baseline | None,
+    now_ms: int,
+) -> RetrainStatus:
+    """Return the status with the run that begins now, if one does."""
+    suspended = retrain.spec is not None and retrain.spec.suspend
+    free = status.run is None and not any(job.active for job in seen.jobs)
+    obstacle = "suspended: set spec.suspend to false, then ask again with a new id" if suspended else problem.message if problem else ""
+    new, occasion = by_hand(retrain, status, free=free, obstacle=obstacle, now_ms=now_ms)
+    if suspended:
+        return pass_over(new, table, now_ms) if table is not None else new
+    if problem is not None or table is None or retrain.spec is None or not free:
+        return new
+    if occasion is None:
+        new, occasion = _by_the_clock(retrain, new, table, now_ms)
+    if occasion is None:
+        return new
+    return msgspec.structs.replace(new, run=begin(retrain, retrain.spec, occasion, baseline, now_ms))
+
+
+def _by_the_clock(retrain: Retrain, status: RetrainStatus, table: Timetable, now_ms: int) -> tuple[RetrainStatus, Occasion | None]:
+    occasion = by_schedule(status, table, now_ms)
+    if occasion is not None:
+        return pass_over(status, table, now_ms), occasion
+    return status, by_age(retrain, status, table, now_ms)
+
+
+def _without_run(seen: Observation) -> Observation:
+    """Return what was seen, less what was seen of a run that is no longer, or not yet, the current one."""
+    return replace(seen, progress=None, outcome=None, unavailable="", refused=None)
+
+
+def _upkeep(retrain: Retrain, status: RetrainStatus, seen: Observation) -> tuple[Action, ...]:
+    """Return what brings Jobs and ConfigMaps in line with the status, which knows every run that matters."""
+    current = status.run.id if status.run else ""
+    kept = {run.run for run in status.history} | {current}
+    stale: list[Action] = [
+        Discard(Owned(JOB, one.name, one.uid), "its run has ended" if one.active else "beyond spec.historyLimit")
+        for one in seen.jobs
+        if one.name != current and (one.active or one.name not in kept)
+    ]
+    stale += [Discard(one, "beyond spec.historyLimit") for one in seen.config_maps if one.name not in kept]
+    if status.run is not None and not status.run.created and retrain.spec is not None:
+        bodies = (config_map(retrain, status.run, retrain.spec), job(retrain, status.run, retrain.spec, seen.installation))
+        stale.append(StartRun(*bodies))
+    return tuple(stale)
+
+
+def _again(status: RetrainStatus, seen: Observation, coming: int | None, now_ms: int) -> int | None:
+    """Return after how many milliseconds the world may look different without an event."""
+    waits = []
+    if coming is not None and coming > now_ms:
+        waits.append(coming - now_ms)
+    if status.run is not None:
+        waits.append(FOLLOW_MS)
+        if seen.unavailable:
+            waits.append(STORE_RETRY_MS)
+        if seen.progress is not None and seen.progress.again_ms is not None:
+            waits.append(seen.progress.again_ms)
+    return min(waits, default=None)

@@ -1,0 +1,118 @@
+"""The run under way: begun, followed, ended. All of it lives in the status, so that a Job's absence never starts a run again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from walkforward_core.runs import RunMode, RunVerdict, SkippedGate, Trigger
+from walkforward_operator.conditions import instant
+from walkforward_operator.retrain.job import inputs_digest, run_name
+from walkforward_operator.retrain.model import Stage
+from walkforward_operator.retrain.result import failed
+from walkforward_operator.retrain.status import CurrentRun, LastRun, RunRecord
+
+if TYPE_CHECKING:
+    from walkforward_core.api.retrain import RetrainSpec
+    from walkforward_core.bundle import Baseline
+    from walkforward_operator.retrain.allowed import Problem
+    from walkforward_operator.retrain.model import Observation, Outcome, Retrain
+    from walkforward_operator.retrain.status import RetrainStatus
+
+__all__ = ["Occasion", "begin", "finish", "follow"]
+
+DEFAULT_HISTORY = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """What starts a run; ``as_of`` is RFC 3339, the instant at which the run pretends to happen."""
+
+    trigger: Trigger
+    as_of: str
+    mode: RunMode = RunMode.FULL
+    force: bool = False
+    skip_gates: tuple[SkippedGate, ...] = ()
+
+
+def begin(retrain: Retrain, spec: RetrainSpec, occasion: Occasion, baseline: Baseline | None, now_ms: int) -> CurrentRun:
+    """Return the run that ``occasion`` starts; ``spec.data.asOf``, where set, wins over the occasion's."""
+    as_of, inputs = spec.data.as_of or occasion.as_of, inputs_digest(spec)
+    return CurrentRun(
+        id=run_name(retrain.name, uid=retrain.uid, inputs=inputs, as_of=as_of, trigger_id=occasion.trigger.id),
+        trigger=occasion.trigger,
+        mode=occasion.mode,
+        as_of=as_of,
+        inputs=inputs,
+        generation=retrain.generation,
+        gates=spec.gates,
+        artifacts=spec.artifacts.uri,
+        started_at=instant(now_ms),
+        deadline=instant(now_ms + spec.job.active_deadline_seconds * 1000),
+        force=occasion.force,
+        skip_gates=occasion.skip_gates,
+        baseline=baseline,
+        memory_limit=spec.job.resources.limits.get("memory", ""),
+    )
+
+
+def follow(
+    retrain: Retrain, status: RetrainStatus, seen: Observation, problem: Problem | None, baseline: Baseline | None, now_ms: int
+) -> RetrainStatus:
+    """Return the status after a look at the run under way, ended where its outcome is known."""
+    run, progress = status.run, seen.progress
+    if run is None:
+        return status
+    if seen.refused is not None:
+        return finish(retrain, status, run, failed(seen.refused), now_ms)
+    if seen.outcome is not None:
+        return finish(retrain, status, run, seen.outcome, now_ms)
+    if progress is None:
+        return status
+    if progress.stage is not Stage.ABSENT:
+        return msgspec.structs.replace(status, run=msgspec.structs.replace(run, created=True, attempt=progress.attempt))
+    if run.created:
+        return status
+    return _not_yet_created(retrain, status, run, problem, baseline, now_ms)
+
+
+def _not_yet_created(
+    retrain: Retrain, status: RetrainStatus, run: CurrentRun, problem: Problem | None, baseline: Baseline | None, now_ms: int
+) -> RetrainStatus:
+    """A run whose Job was never made follows edits of the spec: its name, its input and its gates belong together."""
+    if problem is not None:
+        return finish(retrain, status, run, failed(problem), now_ms)
+    if retrain.spec is None or inputs_digest(retrain.spec) == run.inputs:
+        return status
+    again = Occasion(trigger=run.trigger, as_of=run.as_of, mode=run.mode, force=run.force, skip_gates=run.skip_gates)
+    return msgspec.structs.replace(status, run=begin(retrain, retrain.spec, again, baseline, now_ms))
+
+
+def finish(retrain: Retrain, status: RetrainStatus, run: CurrentRun, outcome: Outcome, now_ms: int) -> RetrainStatus:
+    """Return the status with ``run`` in its history; a bundle becomes the latest only if it was published."""
+    record = RunRecord(
+        run=run.id,
+        trigger=run.trigger,
+        mode=run.mode,
+        as_of=run.as_of,
+        verdict=outcome.verdict,
+        reason=outcome.reason,
+        message=outcome.message[:4096],
+        version=outcome.bundle.version if outcome.bundle else "",
+        metrics=dict(list(outcome.metrics.items())[:8]),
+        failed=outcome.failed[:16],
+        generation=run.generation,
+        started_at=run.started_at,
+        finished_at=instant(now_ms),
+    )
+    published = outcome.verdict is RunVerdict.PUBLISHED and outcome.bundle is not None
+    limit = retrain.spec.history_limit if retrain.spec else DEFAULT_HISTORY
+    return msgspec.structs.replace(
+        status,
+        run=None,
+        history=(record, *status.history)[:limit],
+        last_run=LastRun(run=run.id, verdict=record.verdict, started_at=record.started_at, finished_at=record.finished_at),
+        latest_bundle=outcome.bundle if published else status.latest_bundle,
+    )
