@@ -38,7 +38,9 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
     build = commands.add_parser("build", help="build the binaries, which `up` would do too")
     build.set_defaults(run=_build)
-    pictures = commands.add_parser("images", help="build the project's container images (those that changed); load: import them into the cluster")
+    pictures = commands.add_parser(
+        "images", help="build the project's container images (those that changed); load: import them into the cluster"
+    )
     pictures.add_argument("action", choices=["build", "load"])
     pictures.add_argument("part", nargs="*", help=f"only these of {', '.join(images.PARTS)}")
     pictures.add_argument("--name", help="the cluster to load into")

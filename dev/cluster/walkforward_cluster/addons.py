@@ -43,7 +43,9 @@ def volume_folders(volumes: Path) -> list[Path]:
 
 
 def _kubelet_rights() -> list[dict[str, Any]]:
-    return [_binding("walkforward:apiserver-kubelet-api", "system:kubelet-api-admin", {"kind": "User", "name": "kube-apiserver-kubelet-client"})]
+    return [
+        _binding("walkforward:apiserver-kubelet-api", "system:kubelet-api-admin", {"kind": "User", "name": "kube-apiserver-kubelet-client"})
+    ]
 
 
 def _dns_rights() -> list[dict[str, Any]]:
@@ -63,7 +65,13 @@ def _binding(name: str, role: str, subject: dict[str, str]) -> dict[str, Any]:
     if subject["kind"] == "User":
         subject = {**subject, "apiGroup": _RBAC}
     reference = {"apiGroup": _RBAC, "kind": "ClusterRole", "name": role}
-    return {"apiVersion": f"{_RBAC}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name}, "roleRef": reference, "subjects": [subject]}
+    return {
+        "apiVersion": f"{_RBAC}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": name},
+        "roleRef": reference,
+        "subjects": [subject],
+    }
 
 
 def _dns(address: str) -> list[dict[str, Any]]:

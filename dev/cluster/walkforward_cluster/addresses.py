@@ -75,7 +75,9 @@ def choose(name: str, taken: Iterable[ipaddress.IPv4Network]) -> Addresses:
         candidate = block(first + offset)
         if not any(candidate.block.overlaps(other) for other in occupied):
             return candidate
-    raise ClusterError(f"no addresses for cluster {name}", reason=f"all of {_RANGE} is routed already", next_step="take another cluster down")
+    raise ClusterError(
+        f"no addresses for cluster {name}", reason=f"all of {_RANGE} is routed already", next_step="take another cluster down"
+    )
 
 
 def interface(name: str, end: str) -> str:

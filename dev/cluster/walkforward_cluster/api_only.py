@@ -9,13 +9,14 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
+from dataclasses import fields
 from pathlib import Path
 from typing import Self
 
 from walkforward_cluster import kubeconfig, pki
 from walkforward_cluster.api import Api
 from walkforward_cluster.binaries import ensure
-from walkforward_cluster.components import ControlPlane
+from walkforward_cluster.components import ControlPlane, Ports
 from walkforward_cluster.errors import ClusterError
 from walkforward_cluster.procs import Daemons, wait_until
 from walkforward_cluster.progress import say
@@ -94,8 +95,8 @@ class ApiOnly:
         return self._daemons.log(component)
 
     def _prepare(self) -> ControlPlane:
-        ports = _free_ports(5)
-        plane = ControlPlane(self._binaries, self.state, "127.0.0.1", *ports, service_cidr=_SERVICES, kubelets=False)
+        ports = Ports(*_free_ports(len(fields(Ports))))
+        plane = ControlPlane(self._binaries, self.state, "127.0.0.1", ports, service_cidr=_SERVICES, kubelets=False)
         hosts = ("127.0.0.1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
         pki.control_plane(self.state / "pki", api_hosts=hosts, node="none", node_address="127.0.0.1")
         for identity in _IDENTITIES:

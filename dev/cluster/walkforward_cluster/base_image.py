@@ -38,7 +38,12 @@ def tarball() -> Path:
             packages.ensure(packages.IMAGES)
             partial = out.with_name(f".{out.name}.part.tar")
             with step("making a Python base image from Debian packages (about 80 s, once)"):
-                run_logged(_command(partial), cache() / "logs" / "mmdebstrap.log", env=_environment(), hint="see the log; is a Debian mirror reachable?")
+                run_logged(
+                    _command(partial),
+                    cache() / "logs" / "mmdebstrap.log",
+                    env=_environment(),
+                    hint="see the log; is a Debian mirror reachable?",
+                )
             partial.rename(out)
     return out
 

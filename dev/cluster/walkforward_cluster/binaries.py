@@ -74,13 +74,21 @@ def ensure() -> Path:
 def _build(target: Path) -> None:
     go = find("go")
     if go is None:
-        raise ClusterError("cannot build the binaries", reason="Go is not installed", next_step="install Go 1.26 or newer and put it on PATH")
+        raise ClusterError(
+            "cannot build the binaries", reason="Go is not installed", next_step="install Go 1.26 or newer and put it on PATH"
+        )
     log = cache() / "logs" / "go-build.log"
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         with step(f"building Kubernetes {KUBERNETES}, Helm, CoreDNS, versitygw and kwok from Go modules (about 7 min on two cores, once)"):
-            run_logged(_command(go, partial), log, cwd=go_module(), env=_environment(), hint="see the log; a network failure is cured by a second run")
+            run_logged(
+                _command(go, partial),
+                log,
+                cwd=go_module(),
+                env=_environment(),
+                hint="see the log; a network failure is cured by a second run",
+            )
         for link in _LINKS:
             (partial / link).symlink_to("kube")
         (partial / _COMPLETE).touch()

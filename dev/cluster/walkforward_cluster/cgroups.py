@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from walkforward_cluster.errors import ClusterError
@@ -30,7 +31,7 @@ def remove(name: str) -> None:
     """Remove the group and all below it; its processes have been ended before."""
     for hierarchy in _hierarchies():
         group = hierarchy / name
-        if group.is_dir() and not wait_until(lambda group=group: _removed(group), _GONE_S):
+        if group.is_dir() and not wait_until(partial(_removed, group), _GONE_S):
             members = [path.read_text().split() for path in group.rglob("cgroup.procs")]
             raise ClusterError(f"cgroup {group} is still there", reason=f"processes {members}", next_step="end them, then run down again")
 

@@ -10,28 +10,35 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the components listen; in a network namespace of its own these defaults are free."""
+
+    api: int = 6443
+    etcd: int = 2379
+    etcd_peer: int = 2380
+    controllers: int = 10257
+    scheduler: int = 10259
+
+
+@dataclass(frozen=True, slots=True)
 class ControlPlane:
     """What the command lines depend on. `bin` holds one link per component."""
 
     bin: Path
     state: Path
     address: str
-    api_port: int
-    etcd_port: int
-    etcd_peer_port: int
-    controller_port: int
-    scheduler_port: int
+    ports: Ports
     service_cidr: str
     kubelets: bool
 
     @property
     def server(self) -> str:
         """The API server's address for clients."""
-        return f"https://{self.address}:{self.api_port}"
+        return f"https://{self.address}:{self.ports.api}"
 
     def etcd(self) -> list[str]:
         """Etcd with TLS on loopback. No fsync: the data of a development cluster need not survive a power cut."""
-        url, peer = f"https://127.0.0.1:{self.etcd_port}", f"https://127.0.0.1:{self.etcd_peer_port}"
+        url, peer = f"https://127.0.0.1:{self.ports.etcd}", f"https://127.0.0.1:{self.ports.etcd_peer}"
         pki = self.state / "pki"
         return [
             str(self.bin / "etcd"),
@@ -60,13 +67,13 @@ class ControlPlane:
         issuer = "https://kubernetes.default.svc.cluster.local"
         flags = [
             str(self.bin / "kube-apiserver"),
-            f"--etcd-servers=https://127.0.0.1:{self.etcd_port}",
+            f"--etcd-servers=https://127.0.0.1:{self.ports.etcd}",
             f"--etcd-cafile={pki / 'etcd-ca.crt'}",
             f"--etcd-certfile={pki / 'etcd-client.crt'}",
             f"--etcd-keyfile={pki / 'etcd-client.key'}",
             f"--bind-address={self.address}",
             f"--advertise-address={self.address}",
-            f"--secure-port={self.api_port}",
+            f"--secure-port={self.ports.api}",
             f"--tls-cert-file={pki / 'kube-apiserver.crt'}",
             f"--tls-private-key-file={pki / 'kube-apiserver.key'}",
             f"--client-ca-file={pki / 'ca.crt'}",
@@ -85,8 +92,6 @@ class ControlPlane:
             f"--proxy-client-cert-file={pki / 'front-proxy.crt'}",
             f"--proxy-client-key-file={pki / 'front-proxy.key'}",
             "--profiling=false",
-            # a namespace whose deletion waits for the API server's discovery cache would slow every test down
-            "--shutdown-delay-duration=0s",
         ]
         return flags + (self._kubelet_flags() if self.kubelets else ["--endpoint-reconciler-type=none"])
 
@@ -106,7 +111,7 @@ class ControlPlane:
         return [
             str(self.bin / "kube-controller-manager"),
             *self._client_flags("kube-controller-manager"),
-            f"--secure-port={self.controller_port}",
+            f"--secure-port={self.ports.controllers}",
             "--use-service-account-credentials=true",
             f"--service-account-private-key-file={pki / 'service-account.key'}",
             f"--root-ca-file={pki / 'ca.crt'}",
@@ -124,7 +129,7 @@ class ControlPlane:
         return [
             str(self.bin / "kube-scheduler"),
             *self._client_flags("kube-scheduler"),
-            f"--secure-port={self.scheduler_port}",
+            f"--secure-port={self.ports.scheduler}",
             "--leader-elect=false",
             "--profiling=false",
         ]

@@ -38,7 +38,9 @@ def context_files(root: Path, dockerfile: Path) -> list[tuple[str, Path]]:
     for source in sources(dockerfile.read_text()):
         matches = [root] if source in {".", "./"} else sorted(root.glob(source.strip("/").removeprefix("./")))
         if not matches:
-            raise ClusterError(f"{dockerfile.name} copies {source}", reason="there is no such file", next_step="correct the Dockerfile or add the file")
+            raise ClusterError(
+                f"{dockerfile.name} copies {source}", reason="there is no such file", next_step="correct the Dockerfile or add the file"
+            )
         for match in matches:
             files.update(tree(root, match))
     return sorted(files.items())

@@ -75,10 +75,19 @@ class Buildah:
         base = os.environ.get("PYTHON_IMAGE") or self._base(job.log)
         access = pip_access.prepare(job.context.parent)
         volumes = [f"--volume={outside}:{inside}:ro" for outside, inside in access.volumes]
-        options = ["--isolation=chroot", "--network=host", "--layers", "--format=docker", "--pull-never", f"--build-arg=PYTHON_IMAGE={base}"]
+        options = [
+            "--isolation=chroot",
+            "--network=host",
+            "--layers",
+            "--format=docker",
+            "--pull-never",
+            f"--build-arg=PYTHON_IMAGE={base}",
+        ]
         run_logged([*_buildah(), "bud", *options, *volumes, f"--tag={job.tags[0]}", job.context], job.log, hint="see the log")
         raw = job.archive.with_suffix(".raw")
-        run_logged([*_buildah(), "push", job.tags[0], f"docker-archive:{raw}:{job.tags[0]}"], job.log, hint="see the log; is the disk full?")
+        run_logged(
+            [*_buildah(), "push", job.tags[0], f"docker-archive:{raw}:{job.tags[0]}"], job.log, hint="see the log; is the disk full?"
+        )
         retag(raw, job.archive, job.tags)
         raw.unlink()
 

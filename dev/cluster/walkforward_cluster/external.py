@@ -57,12 +57,17 @@ class ExistingCluster:
 
     def status(self) -> tuple[bool, list[str]]:
         """Whether it answers."""
-        ready = self.kubeconfig.exists() and run([tool("kubectl"), f"--kubeconfig={self.kubeconfig}", "get", "--raw", "/readyz"], check=False).returncode == 0
+        ready = (
+            self.kubeconfig.exists()
+            and run([tool("kubectl"), f"--kubeconfig={self.kubeconfig}", "get", "--raw", "/readyz"], check=False).returncode == 0
+        )
         return ready, [f"context {self.context}: {'answers' if ready else 'does not answer'}", f"  kubeconfig: {self.kubeconfig}"]
 
     def load_images(self, archives: Sequence[Path]) -> None:
         """Impossible from here: a registry of the cluster's is needed."""
-        _unsupported("load images", f"context {self.context} is not ours", f"push {', '.join(str(path) for path in archives)} where it pulls from")
+        _unsupported(
+            "load images", f"context {self.context} is not ours", f"push {', '.join(str(path) for path in archives)} where it pulls from"
+        )
 
     def exec_in_netns(self, command: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
         """Not possible."""

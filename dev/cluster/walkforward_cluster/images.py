@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from walkforward_cluster import dockerfile, engines
 from walkforward_cluster.errors import ClusterError
 from walkforward_cluster.locks import locked
-from walkforward_cluster.own import OwnCluster, scratch_images
+from walkforward_cluster.own import OwnCluster
 from walkforward_cluster.paths import cache, checkout, content_key
 from walkforward_cluster.progress import say, step
+from walkforward_cluster.scratch import scratch_images
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

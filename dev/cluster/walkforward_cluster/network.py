@@ -29,7 +29,7 @@ class Network:
     @property
     def path(self) -> Path:
         """The namespace's handle."""
-        return Path("/run/netns") / self.name
+        return namespace(self.name)
 
     @property
     def prefix(self) -> list[str]:
@@ -72,7 +72,7 @@ def fence(link: str, addresses: Addresses) -> str:
 
 def end_processes(name: str) -> None:
     """End whatever still runs in the namespace: where the records are lost, being in there is what makes a process ours."""
-    if not (Path("/run/netns") / name).exists():
+    if not namespace(name).exists():
         return
 
     def left() -> list[int]:
@@ -82,15 +82,22 @@ def end_processes(name: str) -> None:
         with suppress(ProcessLookupError):  # it went with one that was ended before it
             os.kill(pid, signal.SIGKILL)
     if not wait_until(lambda: not left(), _GONE_S):
-        raise ClusterError(f"processes {left()} in namespace {name} do not end", reason="not even by SIGKILL", next_step="look at them in /proc")
+        raise ClusterError(
+            f"processes {left()} in namespace {name} do not end", reason="not even by SIGKILL", next_step="look at them in /proc"
+        )
 
 
 def remove(name: str) -> None:
     """Take a cluster's link (with it the host's routes) and namespace away; what is gone already is no error."""
     if link_exists(interface(name, "h")):
         run(["ip", "link", "del", interface(name, "h")])
-    if (Path("/run/netns") / name).exists():
+    if namespace(name).exists():
         run(["ip", "netns", "del", name])
+
+
+def namespace(name: str) -> Path:
+    """The handle of a network namespace, there or not."""
+    return Path("/run/netns") / name
 
 
 def link_exists(name: str) -> bool:

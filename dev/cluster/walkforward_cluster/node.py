@@ -82,7 +82,10 @@ disabled_plugins = [
             "ranges": [[{"subnet": str(self.addresses.pods)}]],
             "routes": [{"dst": "0.0.0.0/0"}],
         }
-        plugins = [{"type": "ptp", "ipMasq": False, "ipam": ipam}, {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True}]
+        plugins = [
+            {"type": "ptp", "ipMasq": False, "ipam": ipam},
+            {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True},
+        ]
         return {"cniVersion": "0.4.0", "name": self.name, "plugins": plugins}
 
     def kubelet(self) -> dict[str, object]:
@@ -117,7 +120,12 @@ disabled_plugins = [
             "imageGCHighThresholdPercent": 100,
             "imageGCLowThresholdPercent": 99,
             "imageMaximumGCAge": "0s",
-            "evictionHard": {"memory.available": "50Mi", "nodefs.available": "0.1%", "nodefs.inodesFree": "0.1%", "imagefs.available": "0.1%"},
+            "evictionHard": {
+                "memory.available": "50Mi",
+                "nodefs.available": "0.1%",
+                "nodefs.inodesFree": "0.1%",
+                "imagefs.available": "0.1%",
+            },
             "registerNode": True,
             "serializeImagePulls": False,
             "protectKernelDefaults": False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,8 +15,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 if TYPE_CHECKING:
     from pathlib import Path
 
-_VALID = datetime.timedelta(days=365)
-_SKEW = datetime.timedelta(hours=1)
+_VALID = dt.timedelta(days=365)
+_SKEW = dt.timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def control_plane(folder: Path, *, api_hosts: tuple[str, ...], node: str, node_a
 
 
 def _builder(common_name: str, group: str | None, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     names = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
     if group is not None:
         names.insert(0, x509.NameAttribute(NameOID.ORGANIZATION_NAME, group))

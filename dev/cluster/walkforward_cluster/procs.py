@@ -100,7 +100,13 @@ class Daemons:
         words = [*prefix, *(str(word) for word in command)]
         with log.open("ab") as sink:
             child = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, cwd="/", start_new_session=True, env=None if env is None else dict(env)
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                cwd="/",
+                start_new_session=True,
+                env=None if env is None else dict(env),
             )
         pid = self._child_of(name, child) if forks else child.pid
         _disown(child)
@@ -144,7 +150,9 @@ class Daemons:
             if not wait_until(lambda: not record.alive(), grace):
                 _signal(record, signal.SIGKILL)
                 if not wait_until(lambda: not record.alive(), grace):
-                    raise ClusterError(f"{name} (pid {record.pid}) does not end", reason="not even by SIGKILL", next_step="look at its state in /proc")
+                    raise ClusterError(
+                        f"{name} (pid {record.pid}) does not end", reason="not even by SIGKILL", next_step="look at its state in /proc"
+                    )
         reap()
         (self.state / "pids" / f"{name}.json").unlink(missing_ok=True)
 

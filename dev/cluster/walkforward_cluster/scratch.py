@@ -5,14 +5,31 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import platform
 import tarfile
 from typing import TYPE_CHECKING
+
+from walkforward_cluster.addons import COREDNS_IMAGE
+from walkforward_cluster.binaries import folder, tool
+from walkforward_cluster.node import PAUSE_IMAGE
+from walkforward_cluster.paths import cache
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
 _NOBODY = "65532:65532"
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_IMAGES = {"pause": PAUSE_IMAGE, "coredns": COREDNS_IMAGE, "versitygw": "docker.io/walkforward/versitygw:dev"}
+
+
+def scratch_images() -> dict[str, Path]:
+    """The archives of the images of single binaries, kept under the binaries' own key."""
+    out = cache() / "images" / folder().name
+    for name, tag in _IMAGES.items():
+        if not (out / f"{name}.tar").exists():
+            archive(out / f"{name}.tar", tool(name), [tag], folders=("tmp", "data"))
+    return {name: out / f"{name}.tar" for name in _IMAGES}
 
 
 def archive(out: Path, binary: Path, tags: Sequence[str], *, user: str = _NOBODY, folders: Sequence[str] = ("tmp",)) -> Path:
@@ -20,7 +37,7 @@ def archive(out: Path, binary: Path, tags: Sequence[str], *, user: str = _NOBODY
     layer = _layer(binary, folders, int(user.partition(":")[0]))
     config = json.dumps(
         {
-            "architecture": "amd64",
+            "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),
             "os": "linux",
             "created": "1970-01-01T00:00:00Z",
             "config": {"Entrypoint": [f"/{binary.name}"], "User": user, "WorkingDir": "/", "Env": ["PATH=/"]},

@@ -33,11 +33,15 @@ def run(
     except subprocess.TimeoutExpired as error:
         raise ClusterError(f"`{' '.join(words)}` did not end", reason=f"{timeout} s passed", next_step=hint) from error
     if check and done.returncode != 0:
-        raise ClusterError(f"`{' '.join(words)}` failed", reason=tail(done.stderr or done.stdout) or f"exit {done.returncode}", next_step=hint)
+        raise ClusterError(
+            f"`{' '.join(words)}` failed", reason=tail(done.stderr or done.stdout) or f"exit {done.returncode}", next_step=hint
+        )
     return done
 
 
-def run_logged(command: Sequence[str | Path], log: Path, *, env: Mapping[str, str] | None = None, cwd: Path | None = None, hint: str) -> None:
+def run_logged(
+    command: Sequence[str | Path], log: Path, *, env: Mapping[str, str] | None = None, cwd: Path | None = None, hint: str
+) -> None:
     """Run a long command with its output in a file; the file's end is quoted where the command fails."""
     words = [str(word) for word in command]
     log.parent.mkdir(parents=True, exist_ok=True)
