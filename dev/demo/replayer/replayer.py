@@ -86,7 +86,7 @@ class Replayer:
         """Send one request, return its receipt; a client that gave up is counted, never hidden."""
         self.totals.requests += 1
         try:
-            answer = self.client.infer(row, client=who, symbol=self.symbol, ts=self.times[bar] + BAR_MS, price=price, base_position=base)
+            answer = self.client.infer(row, client=who, symbol=self.symbol, ts=self.times[bar], price=price, base_position=base)
         except ClientError as error:
             self.totals.failed += 1
             self.totals.failures = [*self.totals.failures[-4:], str(error)]
@@ -116,10 +116,10 @@ class Replayer:
 
 
 def load(uri: str) -> tuple[Bars, list[int]]:
-    """Return the bars at ``uri`` and their open times in epoch milliseconds."""
-    records = list(csv.DictReader(io.StringIO(open_store(uri).get(uri).decode())))
+    """Return the bars at ``uri`` and the times at which they close, in epoch milliseconds."""
+    records = list(csv.DictReader(io.StringIO(open_store(uri, allow_file=False).get(uri).decode())))
     columns = {name: np.array([float(record[name]) for record in records]) for name in ("open", "high", "low", "close", "volume")}
-    times = [int(datetime.fromisoformat(record["time"]).timestamp() * 1000) for record in records]
+    times = [int(datetime.fromisoformat(record["time"]).timestamp() * 1000) + BAR_MS for record in records]
     return Bars(time=np.array(times, dtype=np.int64), **columns), times
 
 

@@ -13,14 +13,12 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-__all__ = ["FIRST", "LATER", "SECOND", "Bars", "eurusd"]
+__all__ = ["FIRST", "SECOND", "VENDOR_UNIT", "Bars", "eurusd"]
 
 FIRST = 2_200
 """Bar at which the first retrain happens."""
 SECOND = 2_320
 """Bar at which the second one happens, a trading week later."""
-LATER = 2_440
-"""Bar at which the vendor's file is learnt from."""
 VENDOR_UNIT = 1_000
 
 
