@@ -12,7 +12,7 @@ from walkforward_cluster.locks import locked
 from walkforward_cluster.packages import find
 from walkforward_cluster.paths import cache, content_key, go_module, tree
 from walkforward_cluster.progress import say, step
-from walkforward_cluster.shell import run, run_logged
+from walkforward_cluster.shell import run_logged
 
 KUBERNETES = "v1.34.4"
 HELM = "v3.19.5"  # the newest on the client libraries of Kubernetes 1.34, whose compile it shares
@@ -109,9 +109,3 @@ def _command(go: str, out: Path) -> list[str]:
 def _environment() -> dict[str, str]:
     # GOFLAGS of the caller could ask for other tags or a vendor folder; a proxy setting must stay.
     return {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOWORK": "off"}
-
-
-def version(name: str) -> str:
-    """What a binary says of its version."""
-    arguments = {"kubectl": ["version", "--client"], "helm": ["version", "--short"]}.get(name, ["--version"])
-    return run([tool(name), *arguments]).stdout.strip()
