@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from walkforward_cluster.addresses import Addresses
 
 COREDNS_IMAGE = "docker.io/walkforward/coredns:dev"
-_VOLUMES = 16
+_VOLUMES = 48  # a claim uses one up: nobody cleans a volume for the next claim
 _DNS_PORT = 1053
 # Two blocks, since CoreDNS asks `template` before `kubernetes` whatever their order here. Names of the outside do not exist: said at once.
 _COREFILE = f"""cluster.local:{_DNS_PORT} in-addr.arpa:{_DNS_PORT} ip6.arpa:{_DNS_PORT} {{
