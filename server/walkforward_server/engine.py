@@ -1,0 +1,282 @@
+"""Answering: one pure step from request bytes to response bytes, inline on the event loop.
+
+Whatever is not needed for the answer (counting, the other model's score) is left as :class:`Work` for after the response was written.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from walkforward_core.receipts import Receipt, seal
+from walkforward_core.routing import bucket as bucket_of
+from walkforward_server.answer import POSITION, Body, Output, encode_answer
+from walkforward_server.model import NonFiniteError
+from walkforward_server.v2 import BadRequestError, InferRequest, Parameters, decode_infer, read_rows
+from walkforward_server.work import Failure, Scored, Work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from walkforward_server.table import Arm, Columns, PairOf, Table
+
+__all__ = ["Answer", "Engine", "NoModelError", "NotScoredError", "UnknownVersionError"]
+
+MAX_KEYS = 65_536
+MAX_NAME = 128
+FIRST_TS = 100_000_000_000
+"""Epoch milliseconds of March 1973: a smaller ``ts`` was given in seconds."""
+AHEAD_MS = 86_400_000
+"""Market time may run ahead of this machine's clock by a day; more is a mistake that would silence a symbol for good."""
+_CHOICES = (b',"fallback":false', b',"fallback":true')
+
+
+class NoModelError(Exception):
+    """Nothing here may answer: no stable model is loaded."""
+
+
+class NotScoredError(Exception):
+    """Every model that may answer failed on this row; ``work`` has the failures to count."""
+
+    def __init__(self, message: str, work: Work | None = None) -> None:
+        super().__init__(message)
+        self.work = work
+
+
+class UnknownVersionError(LookupError):
+    """The version asked for is not loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response body, and what is to be done after it was sent."""
+
+    body: Body
+    work: Work | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Scores:
+    """All rows of one request by one model: ``p`` flat and row-major, one position a row."""
+
+    p: list[float]
+    positions: list[float]
+
+
+class Engine:
+    """Routes and answers requests by the current table.
+
+    ``wall`` gives epoch seconds; ``columns_missing`` is told the digest of a candidate and the features that a request does not have.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        table: Table,
+        *,
+        token: bytes | None = None,
+        wall: Callable[[], float] = time.time,
+        columns_missing: Callable[[str, tuple[str, ...]], None] = lambda _digest, _names: None,
+    ) -> None:
+        self.target = target
+        self.table = table
+        self._token = token
+        self._wall = wall
+        self._columns_missing = columns_missing
+        self._buckets: dict[str, int] = {}
+        self._receipt_prefix = uuid.uuid4().hex[:12]
+        self._receipts = 0
+
+    def install(self, table: Table) -> None:
+        """Serve by ``table`` from the next request on."""
+        if table.salt != self.table.salt:
+            self._buckets.clear()
+        self.table = table
+
+    def infer(self, body: bytes, header_length: int | None = None, version: str | None = None) -> Answer:
+        """Return the answer to one V2 inference request.
+
+        Raises
+        ------
+        BadRequestError
+            The client's mistake.
+        NoModelError, NotScoredError, UnknownVersionError
+            Nothing can answer.
+        """
+        table = self.table
+        first = table.stable or table.previous
+        if first is None:
+            return self._without_model(table, body, header_length)
+        spec = table.columns(None).spec if header_length == 0 else None
+        request = decode_infer(body, header_length, spec)
+        parameters = request.parameters
+        self._check(parameters)
+        columns = table.columns(parameters.features)
+        rows = read_rows(request, columns.spec)
+        if version is not None:
+            return self._explicit(table, request, columns, rows, version)
+        return self._routed(table, request, columns, rows, first)
+
+    def _routed(self, table: Table, request: InferRequest, columns: Columns, rows: bytes, first: Arm) -> Answer:
+        """Split by key, score, and fall back where the chosen model fails."""
+        if columns.missing:
+            self._report_missing(table, columns)
+        bucket = self._bucket(table, request)
+        arm, routed = first, first.row
+        if 0 <= bucket < table.limit and self._wall() < table.ends:
+            if table.candidate is not None and table.candidate.model.digest in columns.gather:
+                arm, routed = table.candidate, table.candidate.row
+            elif table.candidate is not None or table.absent is not None:
+                routed = table.candidate.row if table.candidate is not None else table.absent or routed
+        work = Work(table, routed, None, bucket, request.parameters, request.id, columns, rows[-4 * len(columns.spec.columns) :])
+        answered, scores = self._first_score(table, arm, columns, rows, work)
+        work.answered = answered.place
+        body = encode_answer(
+            request,
+            answered.head,
+            _CHOICES[answered.row is not routed] + self._receipt(table, work),
+            _outputs(answered, scores),
+        )
+        return Answer(body, work)
+
+    def _first_score(self, table: Table, arm: Arm, columns: Columns, rows: bytes, work: Work) -> tuple[Arm, _Scores]:
+        """Return the first arm that can answer: the chosen one, then stable, then the previous model."""
+        base = work.parameters.base_position or 0.0
+        for other in (arm, table.stable, table.previous):
+            if other is None or other.place in work.scored or other.model.digest not in columns.gather:
+                continue
+            scores = _score(other, columns.of(other.model, rows), base, work)
+            if scores is not None:
+                return other, scores
+        failed = ", ".join(f"{place}: {scored.detail}" for place, scored in work.scored.items())
+        raise NotScoredError(f"no model could score this row: {failed}", work)
+
+    def _explicit(self, table: Table, request: InferRequest, columns: Columns, rows: bytes, version: str) -> Answer:
+        """Score by one version, outside of all evidence."""
+        for arm in table.arms:
+            if arm.model.version == version:
+                break
+        else:
+            loaded = ", ".join(arm.model.version for arm in table.arms)
+            raise UnknownVersionError(f"version {version!r} is not loaded; loaded: {loaded}")
+        if arm.model.digest not in columns.gather:
+            raise BadRequestError(
+                f"version {version} needs features that the request lacks: {', '.join(columns.missing[arm.model.digest])}"
+            )
+        work = Work(table, arm.row, arm.place, -1, request.parameters, request.id, columns, b"")
+        scores = _score(arm, columns.of(arm.model, rows), request.parameters.base_position or 0.0, work)
+        if scores is None:
+            raise NotScoredError(f"model {version} could not score this row: {work.scored[arm.place].detail}")
+        return Answer(encode_answer(request, arm.head, _CHOICES[0], _outputs(arm, scores)), None)
+
+    def _without_model(self, table: Table, body: bytes, header_length: int | None) -> Answer:
+        """Answer with the base position where the policy is Allow; nothing is scored."""
+        if table.nobody is None:
+            raise NoModelError("no model is loaded that may answer; see /v1/routing on the admin port")
+        request = decode_infer(body, header_length, None)
+        self._check(request.parameters)
+        work = Work(table, table.nobody, None, self._bucket(table, request), request.parameters, request.id, None, b"")
+        head = b'{"model_name":"%s","parameters":{"generation":%d,"arm":"none"' % (self.target.encode(), table.generation)
+        count = request.inputs[0].shape[0] if request.inputs and request.inputs[0].shape else 1
+        position = request.parameters.base_position or 0.0
+        count = min(max(count, 1), 1024)
+        output = Output(POSITION, "FP64", (count,), [position] * count)
+        return Answer(encode_answer(request, head, _CHOICES[1], (output,)), work)
+
+    def _check(self, parameters: Parameters) -> None:
+        """Refuse parameters that would spoil the evidence."""
+        base, price, ts = parameters.base_position, parameters.price, parameters.ts
+        if base is not None and not -1.0 <= base <= 1.0:
+            raise BadRequestError(f"parameter base_position is {base}, expected a number in [-1, 1]")
+        if price is not None and not 0.0 < price < float("inf"):
+            raise BadRequestError(f"parameter price is {price}, expected a positive number")
+        if ts is not None and not FIRST_TS <= ts <= self._wall() * 1000 + AHEAD_MS:
+            raise BadRequestError(f"parameter ts is {ts}, expected epoch milliseconds, at most a day ahead of the server's clock")
+        if parameters.symbol is not None and len(parameters.symbol) > MAX_NAME:
+            raise BadRequestError(f"parameter symbol has {len(parameters.symbol)} characters, at most {MAX_NAME}")
+
+    def _bucket(self, table: Table, request: InferRequest) -> int:
+        """Return the bucket of the request's key, -1 without one."""
+        key = getattr(request.parameters, table.split_by)
+        if key is None and table.split_by == "id":
+            key = request.id
+        if not key:
+            return -1
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = bucket_of(key, table.salt.decode("ascii"))
+            if len(self._buckets) >= MAX_KEYS:
+                self._buckets.clear()
+            self._buckets[key] = bucket
+        return bucket
+
+    def _report_missing(self, table: Table, columns: Columns) -> None:
+        candidate = table.candidate
+        if candidate is not None and candidate.model.digest in columns.missing:
+            self._columns_missing(candidate.model.digest, columns.missing[candidate.model.digest])
+
+    def _receipt(self, table: Table, work: Work) -> bytes:
+        """Return the receipt parameter where outcomes are measured by receipt, else nothing."""
+        if not table.receipts:
+            return b""
+        pair, measure, parameters, columns = table.pair, table.measure, work.parameters, work.columns
+        if pair is None or measure is None or columns is None or pair.candidate.model.digest in columns.missing:
+            return b""
+        needs_base = pair.stable.model.needs_base or pair.candidate.model.needs_base
+        if needs_base and parameters.base_position is None:
+            return b""
+        self._receipts += 1
+        receipt = Receipt(
+            id=work.id or f"{self._receipt_prefix}-{self._receipts}",
+            ts=parameters.ts if parameters.ts is not None else int(self._wall() * 1000),
+            symbol=parameters.symbol or "",
+            generation=table.generation,
+            plan=measure.plan,
+            stable=pair.stable.model.version,
+            candidate=pair.candidate.model.version,
+            base_position=parameters.base_position,
+            base_ms=measure.base_ms,
+            bar_ms=measure.bar_ms,
+            round_trip=measure.round_trip,
+            row=_pair_row(pair, columns, work.rows),
+        )
+        return b',"receipt":"' + seal(receipt, self._token).encode("ascii") + b'"'
+
+
+def _pair_row(pair: PairOf, columns: Columns, rows: bytes) -> bytes:
+    """Return the row in the stable model's order, followed by the candidate's where that differs."""
+    stable, candidate = pair.stable.model, pair.candidate.model
+    own = columns.of(stable, rows)
+    return own if stable.features == candidate.features else own + columns.of(candidate, rows)
+
+
+def _score(arm: Arm, rows: bytes, base: float, work: Work) -> _Scores | None:
+    """Score all rows by one model; None, and a failure in ``work``, where it cannot."""
+    model = arm.model
+    try:
+        if len(rows) == model.row_bytes:
+            p = model.score(rows)
+            work.scored[arm.place] = Scored(rows, p)
+            return _Scores(p, [model.position(p[model.positive], base)])
+        answer = model.score_rows(np.frombuffer(rows, "<f4").reshape(-1, model.width))
+    except NonFiniteError as error:
+        work.scored[arm.place] = Scored(rows, None, Failure.NON_FINITE, str(error))
+        return None
+    except Exception as error:  # noqa: BLE001 - the model is foreign code: whatever it raises, another one answers
+        work.scored[arm.place] = Scored(rows, None, Failure.EXCEPTION, f"{type(error).__name__}: {error}")
+        return None
+    work.scored[arm.place] = Scored(rows[-model.row_bytes :], answer[-1].tolist())
+    positions = [model.position(value, base) for value in answer[:, model.positive].tolist()]
+    return _Scores(answer.ravel().tolist(), positions)
+
+
+def _outputs(arm: Arm, scores: _Scores) -> tuple[Output, Output]:
+    model, rows = arm.model, len(scores.positions)
+    return (
+        Output(model.manifest.output.name, model.datatype, (rows, model.classes), scores.p),
+        Output(POSITION, "FP64", (rows,), scores.positions),
+    )
