@@ -355,7 +355,7 @@ class Resources(Part, frozen=True, kw_only=True):
 LabelValue = Annotated[str, Meta(pattern=r"^([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?$", max_length=63)]
 
 _KEY = "^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$"
-_RESERVED = "^([a-z0-9.-]*[.])?(walkforward[.]dev|kubernetes[.]io|k8s[.]io)/"
+_RESERVED = "^([a-z0-9.-]*[.])?(walkforward[.]dev|kubernetes[.]io|(x-)?k8s[.]io)/"
 # The one key of a reserved prefix that belongs to whoever runs the Job.
 _SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 

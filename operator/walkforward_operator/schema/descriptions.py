@@ -10,6 +10,8 @@ from itertools import pairwise
 
 __all__ = ["SchemaError", "field_descriptions", "summary"]
 
+_FOREIGN = {"builtins", "msgspec"}
+
 
 class SchemaError(Exception):
     """A model that no complete schema can be made from; the message says which field and what to add."""
@@ -23,7 +25,7 @@ def field_descriptions(model: type) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for base in reversed(model.__mro__):
-        if base.__module__.startswith("walkforward_"):
+        if base.__module__.partition(".")[0] not in _FOREIGN:
             found |= _in_source(inspect.getsource(base))
     return found
 

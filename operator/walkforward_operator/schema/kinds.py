@@ -72,9 +72,9 @@ RETRAIN: Final = Kind(
     status=RetrainStatus,
     columns=(
         Column("Phase", ".status.phase", "What the retrain does now."),
-        Column("Verdict", ".status.verdict", "How the last run ended."),
-        Column("Model", ".status.model", "Version of the newest published model."),
-        Column("Last-Run", ".status.lastRun", "Time since the last run ended.", "date"),
+        Column("Verdict", ".status.lastRun.verdict", "How the last run ended."),
+        Column("Model", ".status.latestBundle.version", "Version of the newest published model."),
+        Column("Last-Run", ".status.lastRun.startedAt", "Time since the last run started.", "date"),
         Column("Next-Run", ".status.nextRun", "When the next run starts."),
         _AGE,
         Column("Reason", ".status.conditions[?(@.type=='Ready')].reason", "Why it is, or is not, ready.", wide=True),

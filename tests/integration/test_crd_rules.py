@@ -1,0 +1,278 @@
+"""Every rule of both CRDs on a real API server: what it refuses, with which words, and what it lets through."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from examples import retrain, rollout
+from kube import Kube, message
+
+from walkforward_core.api.cel import Cel
+from walkforward_operator.schema.crd import crd
+from walkforward_operator.schema.kinds import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.integration
+
+Case = tuple[dict[str, Any], str]
+BUNDLE = {"uri": "s3://models/fx/1/", "digest": "sha256:" + "0" * 64}
+GATES = {"psi": {}, "sharpe": {}, "latency": {}, "errorRate": {}}
+WEEK = [{"weight": 5, "duration": "7d"}, {"weight": 100, "duration": "1h30m"}]
+
+
+def phases(*weights: int, duration: str = "30m") -> dict[str, Any]:
+    return {"strategy": {"shadow": {}, "phases": [{"weight": weight, "duration": duration} for weight in weights]}}
+
+
+RETRAIN_REFUSED: dict[str, Case] = {
+    "a calendar": ({"schedules": [{"cron": "0 13 * * *", "calendar": "XNYS"}]}, "exchange calendars are not in this release; write 24/7"),
+    "a market that never closes": ({"schedules": [{"cron": "0 13 * * *", "when": "Closed"}]}, "a 24/7 market never closes; write Any"),
+    "three cron fields": ({"schedules": [{"cron": "0 13 *"}]}, "spec.schedules[0].cron"),
+    "a drift trigger": ({"triggers": {"drift": {"rolloutRef": "fx"}}}, "triggers.drift is not in this release: use schedules"),
+    "an age of nothing": ({"triggers": {"maxModelAge": "0h"}}, "a duration must be longer than zero: 90s, 30m, 1h30m or 14d"),
+    "a duration in weeks": ({"triggers": {"maxModelAge": "2w"}}, "spec.triggers.maxModelAge"),
+    "another recipe": ({"recipe": "drift-robust"}, "recipe: this release has ohlcv only"),
+    "an unknown recipe": ({"recipe": "magic"}, 'Unsupported value: "magic"'),
+    "a filter for a direction": (
+        {"overrides": {"target": {"kind": "Direction"}, "decision": {"kind": "filter"}}},
+        "a Direction target decides by sign, a Risk target by filter",
+    ),
+    "a sign for a risk": ({"overrides": {"decision": {"kind": "sign"}}}, "a Direction target decides by sign, a Risk target by filter"),
+    "a file on a disk": ({"data": {"uri": "file:///data/bars.csv"}}, "upload it to the object store and write s3://bucket/prefix"),
+    "a bundle on a disk": ({"artifacts": {"uri": "file:///models"}}, "upload it to the object store and write s3://bucket/prefix"),
+    "a way up": ({"artifacts": {"uri": "s3://models/../secrets"}}, "an address has no '..'"),
+    "another scheme": ({"data": {"uri": "https://host/bars.csv"}}, "spec.data.uri"),
+    "two windows": ({"data": {"window": "90d"}}, "set exactly one of window (90d) and windowBars (2000)"),
+    "no window": ({"data": {"windowBars": None}}, "set exactly one of window (90d) and windowBars (2000)"),
+    "a window of nothing": ({"data": {"windowBars": None, "window": "0d"}}, "a duration must be longer than zero"),
+    "two symbols": ({"data": {"symbols": ["EURUSD", "GBPUSD"]}}, "this release trains one symbol; make one ModelRetrain a symbol"),
+    "no symbol": ({"data": {"symbols": []}}, "spec.data.symbols"),
+    "bars of nothing": ({"data": {"timeframe": "0h"}}, "spec.data.timeframe"),
+    "the 13th month": ({"data": {"asOf": "2026-13-01T00:00:00Z"}}, "date-time"),
+    "another zone": ({"data": {"asOf": "2026-12-01T00:00:00+02:00"}}, "spec.data.asOf"),
+    "closed trades": (
+        {"eligibility": {"minClosedTrades": 75}},
+        "eligibility.minClosedTrades is not in this release: use minAge or minBars",
+    ),
+    "regimes": ({"eligibility": {"regime": {"quantiles": [0.2, 0.8]}}}, "eligibility.regime is not in this release: use minAge or minBars"),
+    "one fold": ({"validation": {"folds": 1}}, "spec.validation.folds"),
+    "a coin": ({"gates": {"auc": {"min": 0.5}}}, "spec.gates.auc.min"),
+    "no gate at all": ({"gates": {}}, "nothing is published unproven"),
+    "degradation alone": ({"gates": {"maxDegradation": "10%"}}, "maxDegradation alone says nothing of a first model"),
+    "a loss of everything": ({"gates": {"auc": {}, "maxDegradation": "100%"}}, "a loss of 100% can never be exceeded"),
+    "a share without its sign": ({"gates": {"auc": {}, "maxDegradation": "0.1"}}, "spec.gates.maxDegradation"),
+    "a negative Sharpe": ({"gates": {"sharpe": {"min": -1}}}, "spec.gates.sharpe.min"),
+    "another Secret's name": ({"artifacts": {"secretName": "Other"}}, "spec.artifacts.secretName"),
+    "a gpu": ({"job": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}}, "job.resources.limits: only cpu and memory may be set"),
+    "a disk": (
+        {"job": {"resources": {"requests": {"ephemeral-storage": "1Gi"}}}},
+        "job.resources.requests: only cpu and memory may be set",
+    ),
+    "a number of bytes in words": ({"job": {"resources": {"limits": {"memory": "much"}}}}, "spec.job.resources.limits.memory"),
+    "pods as neighbours": ({"job": {"affinity": {"podAffinity": {"any": 1}}}}, "podAffinity may not be set, only nodeAffinity"),
+    "pods as enemies": ({"job": {"affinity": {"podAntiAffinity": {}}}}, "podAntiAffinity may not be set, only nodeAffinity"),
+    "our label": ({"job": {"labels": {"walkforward.dev/retrain": "other"}}}, "job.labels: a key is [prefix/]name"),
+    "a part of ours": ({"job": {"labels": {"x.walkforward.dev/a": "b"}}}, "job.labels: a key is [prefix/]name"),
+    "Kubernetes' label": ({"job": {"labels": {"app.kubernetes.io/managed-by": "me"}}}, "job.labels: a key is [prefix/]name"),
+    "a security annotation": (
+        {"job": {"annotations": {"container.apparmor.security.beta.kubernetes.io/trainer": "unconfined"}}},
+        "job.annotations: a key is [prefix/]name",
+    ),
+    "Kueue by hand": ({"job": {"labels": {"kueue.x-k8s.io/queue-name": "q"}}}, "job.labels: a key is [prefix/]name"),
+    "no key": ({"job": {"labels": {"a b": "c"}}}, "job.labels: a key is [prefix/]name"),
+    "an image with a blank": ({"job": {"image": "a b"}}, "spec.job.image"),
+    "a run of a second": ({"job": {"activeDeadlineSeconds": 1}}, "spec.job.activeDeadlineSeconds"),
+}
+ROLLOUT_REFUSED: dict[str, Case] = {
+    "two sources": ({"source": {"bundle": BUNDLE}}, "source: set exactly one of retrainRef and bundle"),
+    "no source": ({"source": {"retrainRef": None}}, "source: set exactly one of retrainRef and bundle"),
+    "a bundle on a disk": ({"source": {"retrainRef": None, "bundle": {**BUNDLE, "uri": "file:///m/1/"}}}, "upload it to the object store"),
+    "a short digest": ({"source": {"retrainRef": None, "bundle": {**BUNDLE, "digest": "sha256:0"}}}, "spec.source.bundle.digest"),
+    "Gateway API": ({"router": {"type": "GatewayAPI"}}, "router.type: GatewayAPI is not in this release; write Embedded"),
+    "weights that fall": (phases(25, 5, 100), "weights must rise from one phase to the next, 5, 25, 100 for example"),
+    "weights that stay": (phases(5, 5, 100), "weights must rise from one phase to the next, 5, 25, 100 for example"),
+    "a walk that never arrives": (phases(5, 25), "strategy.phases: the last weight must be 100"),
+    "no phase": ({"strategy": {"shadow": {}, "phases": []}}, "spec.strategy.phases"),
+    "a weight of nothing": (phases(0, 100), "spec.strategy.phases[0].weight"),
+    "a phase of nothing": (phases(5, 100, duration="0s"), "a duration must be longer than zero"),
+    "a phase shorter than the latency gate needs": (
+        phases(5, 100, duration="9m59s"),
+        "at least gates.latency.minDuration, 10m where it is not",
+    ),
+    "one shorter than what is set": (
+        {**phases(5, 100, duration="59s999ms"), "gates": {"latency": {"minDuration": "1m"}}},
+        "or the latency gate could not pass in it",
+    ),
+    "a watch of nothing": ({"strategy": {"shadow": {}, "watch": {"duration": "0d0h"}}}, "a duration must be longer than zero"),
+    "a calendar": (
+        {"strategy": {"shadow": {}, "window": {"calendar": "XNYS"}}},
+        "window.calendar: exchange calendars are not in this release",
+    ),
+    "a market that never closes": ({"strategy": {"shadow": {}, "window": {"when": "Closed"}}}, "window.when: a 24/7 market never closes"),
+    "a freeze that ends before it begins": (
+        {"strategy": {"shadow": {}, "freezes": [{"from": "2026-12-31T00:00:00Z", "to": "2026-12-30T00:00:00Z"}]}},
+        "a freeze must end after it begins; exchange from and to",
+    ),
+    "a hold of nothing": ({"strategy": {"shadow": {}, "maxHold": "0s"}}, "strategy.maxHold: write auto, or a duration longer than zero"),
+    "a hold in words": ({"strategy": {"shadow": {}, "maxHold": "long"}}, "spec.strategy.maxHold"),
+    "no shadow": ({"strategy": {}}, "strategy.shadow is needed: gates.sharpe.evidence ShadowFirst, the default"),
+    "no shadow for the gates' default": ({"strategy": {"watch": {"duration": "1h"}}, "gates": GATES}, "strategy.shadow is needed"),
+    "a dry run without a shadow": ({"mode": "DryRun", "strategy": {}, "gates": {"psi": {}}}, "a DryRun exposes nothing"),
+    "before and after": ({"gates": {"sharpe": {"mode": "BeforeAfter"}}}, "BeforeAfter is not in this release; write Paired"),
+    "a risk budget": (
+        {"gates": {"sharpe": {"evidence": "RiskBudget"}}},
+        "RiskBudget is not in this release; write ShadowFirst or InPhases",
+    ),
+    "a margin of nothing": ({"gates": {"sharpe": {"nonInferiority": 0}}}, "spec.gates.sharpe.nonInferiority"),
+    "a drift that cannot be": ({"gates": {"psi": {"max": 3.1}}}, "spec.gates.psi.max"),
+    "an answer time that is not counted": ({"gates": {"latency": {"p95": "11s"}}}, "answer times are counted up to 10s"),
+    "a slice that is too short": ({"gates": {"latency": {"minDuration": "5s"}}}, "a sixtieth of it is one slice"),
+    "errors as expected as forbidden": ({"gates": {"errorRate": {"expected": "1.0%"}}}, "expected must be below max"),
+    "errors never expected": ({"gates": {"errorRate": {"expected": "0.0%"}}}, "at 0% the first error would decide"),
+    "errors always allowed": ({"gates": {"errorRate": {"max": "100%"}}}, "a rate of 100% can never be exceeded"),
+    "a coin": ({"gates": {"offlineAuc": {"min": 0.5}, "psi": {}}}, "spec.gates.offlineAuc.min"),
+    "gates that never look": ({"gates": {"offlineAuc": {}}}, "a plan whose gates never act on live traffic can never fail"),
+    "gates that never act": ({"gates": {"psi": {"dryRun": True}}}, "a plan whose gates never act on live traffic can never fail"),
+    "no gates": ({"gates": {}}, "or leave gates out to have all four"),
+    "an expectancy": ({"gates": {**GATES, "expectancy": {"min": 0}}}, "gates.expectancy is not in this release: leave it out"),
+    "a delta": ({"gates": {**GATES, "delta": {}}}, "gates.delta is not in this release"),
+    "a behaviour": ({"gates": {**GATES, "behaviour": {}}}, "gates.behaviour is not in this release"),
+    "silent alerts": ({"gates": {**GATES, "alertsSilent": {}}}, "gates.alertsSilent is not in this release"),
+    "complete evidence": ({"gates": {**GATES, "evidenceComplete": {}}}, "gates.evidenceComplete is not in this release"),
+    "PromQL": ({"gates": {**GATES, "custom": [{"query": "up"}]}}, "gates.custom is not in this release"),
+    "an approval that never comes": ({"approval": {"required": True, "expires": "0h"}}, "a duration must be longer than zero"),
+}
+RETRAIN_ACCEPTED: dict[str, dict[str, Any]] = {
+    "the least": {},
+    "several schedules": {"schedules": [{"cron": "0 13 * * *"}, {"cron": "*/15 0-6 * * MON-FRI", "timeZone": "America/New_York"}]},
+    "an age": {"triggers": {"maxModelAge": "1d12h"}},
+    "a window in days": {"data": {"windowBars": None, "window": "90d"}},
+    "no embargo": {"validation": {"embargo": "0s"}},
+    "a direction": {"overrides": {"target": {"kind": "Direction"}, "decision": {"kind": "sign"}}},
+    "every gate": {"gates": {"auc": {}, "precisionAtK": {}, "sharpe": {"min": 0}, "expectancy": {"min": 0.0001}, "maxDegradation": "10%"}},
+    "a job of one's own": {
+        "job": {
+            "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"memory": "2Gi"}},
+            "labels": {"team.example.com/desk": "fx", "owner": "desk"},
+            "annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"},
+            "nodeSelector": {"kubernetes.io/arch": "amd64"},
+            "tolerations": [{"key": "spot", "operator": "Exists", "effect": "NoSchedule"}],
+            "affinity": {
+                "nodeAffinity": {
+                    "requiredDuringSchedulingIgnoredDuringExecution": {
+                        "nodeSelectorTerms": [{"matchExpressions": [{"key": "disk", "operator": "In", "values": ["ssd"]}]}]
+                    }
+                }
+            },
+            "queueName": "fx",
+        }
+    },
+}
+ROLLOUT_ACCEPTED: dict[str, dict[str, Any]] = {
+    "the least": {},
+    "a pinned bundle": {"source": {"retrainRef": None, "bundle": BUNDLE}},
+    "long phases": {"strategy": {"shadow": {"minRequests": 1}, "phases": WEEK}},
+    "phases just long enough": phases(5, 100, duration="10m"),
+    "the same in other units": phases(5, 100, duration="599s1000ms"),
+    "short phases for a short gate": {**phases(100, duration="20s"), "gates": {"latency": {"minDuration": "15s"}}},
+    "short phases without the gate": {**phases(5, 100, duration="1s"), "gates": {"psi": {}}},
+    "no shadow, evidence in the phases": {"strategy": {}, "gates": {"sharpe": {"evidence": "InPhases"}}},
+    "no shadow, no proof": {"strategy": {}, "gates": {"sharpe": {"mode": "HarmOnly"}}},
+    "no shadow, no profit": {"strategy": {}, "gates": {"psi": {}, "latency": {}}},
+    "a dry run": {"mode": "DryRun"},
+    "one gate on trial": {"gates": {"psi": {}, "errorRate": {"dryRun": True, "max": "2.5%", "expected": "0.01%"}}},
+    "a hold of its own": {"strategy": {"shadow": {}, "maxHold": "6h"}},
+    "a freeze": {
+        "strategy": {"shadow": {}, "freezes": [{"from": "2026-12-24T00:00:00Z", "to": "2027-01-02T00:00:00Z", "reason": "holidays"}]}
+    },
+    "an approval": {"approval": {"required": True, "expires": "14d"}},
+}
+
+
+@pytest.fixture(scope="module")
+def here(kube: Kube) -> Iterator[str]:
+    item = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "rules"}}
+    kube.create(item).raise_for_status()
+    yield "rules"
+    kube.delete(item)
+
+
+@pytest.mark.parametrize("case", RETRAIN_REFUSED.values(), ids=RETRAIN_REFUSED)
+def test_retrain_is_refused(kube: Kube, here: str, case: Case) -> None:
+    answer = kube.create(retrain(here, **case[0]), fieldValidation="Strict", dryRun="All")
+    assert answer.status_code == 422, answer.text
+    assert case[1] in message(answer)
+
+
+@pytest.mark.parametrize("case", ROLLOUT_REFUSED.values(), ids=ROLLOUT_REFUSED)
+def test_rollout_is_refused(kube: Kube, here: str, case: Case) -> None:
+    answer = kube.create(rollout(here, **case[0]), fieldValidation="Strict", dryRun="All")
+    assert answer.status_code == 422, answer.text
+    assert case[1] in message(answer)
+
+
+@pytest.mark.parametrize("spec", RETRAIN_ACCEPTED.values(), ids=RETRAIN_ACCEPTED)
+def test_retrain_is_accepted(kube: Kube, here: str, spec: dict[str, Any]) -> None:
+    answer = kube.create(retrain(here, **spec), fieldValidation="Strict", dryRun="All")
+    assert answer.status_code == 201, answer.text
+
+
+@pytest.mark.parametrize("spec", ROLLOUT_ACCEPTED.values(), ids=ROLLOUT_ACCEPTED)
+def test_rollout_is_accepted(kube: Kube, here: str, spec: dict[str, Any]) -> None:
+    answer = kube.create(rollout(here, **spec), fieldValidation="Strict", dryRun="All")
+    assert answer.status_code == 201, answer.text
+
+
+def test_names_become_names_of_other_objects(kube: Kube, here: str) -> None:
+    for item, accepted in (
+        (retrain(here, "a" * 50), True),
+        (retrain(here, "a" * 51), False),
+        (retrain(here, "a.b"), False),
+        (rollout(here, "a" * 63), True),
+        (rollout(here, "a" * 64), False),
+        (rollout(here, "a.b"), False),
+    ):
+        answer = kube.create(item, dryRun="All")
+        assert (answer.status_code == 201) is accepted, answer.text
+        assert accepted or "lower case letters, digits and hyphens, no dots" in message(answer)
+
+
+def test_the_target_stays(kube: Kube, here: str) -> None:
+    item = rollout(here, "stays")
+    kube.create(item).raise_for_status()
+    answer = kube.patch(item, {"spec": {"target": {"deployment": "other"}}})
+    assert answer.status_code == 422
+    assert "delete this ModelRollout, stable goes on serving" in message(answer)
+    assert kube.patch(item, {"spec": {"paused": True}}).status_code == 200
+
+
+def test_a_field_that_nobody_knows_is_refused_or_pruned(kube: Kube, here: str) -> None:
+    item = rollout(here, "unknown", onMistake="Hope")
+    answer = kube.create(item, fieldValidation="Strict")
+    assert answer.status_code == 400
+    assert 'unknown field "spec.onMistake"' in message(answer)
+    made = kube.create(item, fieldValidation="Warn")
+    assert "onMistake" not in made.json()["spec"]
+    assert "unknown field" in made.headers["warning"]
+
+
+def test_every_rule_has_a_case() -> None:
+    """A rule that nothing here breaks could be wrong for ever."""
+    said = [text for _, text in [*RETRAIN_REFUSED.values(), *ROLLOUT_REFUSED.values()]]
+    said += ["no dots", "delete this ModelRollout, stable goes on serving"]
+    untested = {rule for kind in KINDS for rule in _messages(crd(kind)) if not any(text in rule for text in said)}
+    assert untested == set()
+    assert isinstance(KINDS[0].rules[0], Cel)
+
+
+def _messages(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        yield from (rule["message"] for rule in node.get("x-kubernetes-validations", ()) if "message" in rule)
+        for value in node.values():
+            yield from _messages(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _messages(value)
