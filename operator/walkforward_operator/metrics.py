@@ -22,6 +22,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._of_queue()
         self._of_rollouts()
+        self._of_retrains()
         self._of_host()
 
     def render(self) -> bytes:
@@ -32,6 +33,11 @@ class Metrics:
         """Drop the series of a rollout that is gone."""
         self.weight.remove_by_labels({"namespace": namespace, "name": name})
         for metric in (self.phase, self.gate_value, self.gate_verdict, self.held, self.abort_latency):
+            metric.remove_by_labels({"namespace": namespace, "name": name})
+
+    def forget_retrain(self, namespace: str, name: str) -> None:
+        """Drop the series of a retrain that is gone."""
+        for metric in (self.retrain_published, self.retrain_next_run):
             metric.remove_by_labels({"namespace": namespace, "name": name})
 
     def set_phase(self, namespace: str, name: str, phase: str, *, known: Iterable[str]) -> None:
@@ -67,6 +73,11 @@ class Metrics:
         self.abort_latency = self._gauge("rollout_last_abort_seconds", "The same, of the newest abort of each rollout.", _OBJECT)
         self.unbanked = self._counter("evidence_bank_errors_total", "Evidence that could not be banked and is tried again.", ())
         self.ledger_errors = self._counter("ledger_write_errors_total", "Ledger records that could not be written and are tried again.", ())
+
+    def _of_retrains(self) -> None:
+        self.retrain_runs = self._counter("retrain_runs_total", "Runs that ended, by verdict and reason.", ("verdict", "reason"))
+        self.retrain_published = self._gauge("retrain_published_timestamp_seconds", "When the newest bundle was published.", _OBJECT)
+        self.retrain_next_run = self._gauge("retrain_next_run_timestamp_seconds", "When the clock starts the next run.", _OBJECT)
 
     def _of_host(self) -> None:
         self.events = self._counter("watch_events_total", "Events that the watches brought.", ("kind",))

@@ -90,7 +90,7 @@ def _secret(secret: str, installation: Installation) -> Problem | None:
 
 
 def _address(field: str, uri: str, roots: tuple[str, ...]) -> Problem | None:
-    if not uri.startswith("s3://"):
+    if not uri.startswith("s3://") and not any(root.startswith("file://") for root in roots):  # such roots exist outside of clusters only
         return Problem(
             RetrainReason.FILE_REFUSED,
             f"spec.{field} {uri!r} is a pod's own disk, which is not shared and does not last: use s3://bucket/prefix",

@@ -20,6 +20,7 @@ from walkforward_operator.retrain.reasons import RetrainReason
 from walkforward_operator.retrain.report import present
 from walkforward_operator.retrain.run import begin, follow
 from walkforward_operator.retrain.schedule import ScheduleError
+from walkforward_operator.retrain.status import RetrainPhase
 from walkforward_operator.retrain.transitions import transitions
 
 if TYPE_CHECKING:
@@ -30,10 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["decide"]
 
-STORE_RETRY_MS: Final = 15_000
-"""How soon an object store that gave no answer is asked again."""
-FOLLOW_MS: Final = 60_000
-"""How often a run is looked at without an event; it costs no request."""
+WAITING_MS: Final = 5_000
+RUNNING_MS: Final = 30_000
+"""How often the pods of a run are looked at, which are not watched; the end of its Job is an event."""
 
 
 def decide(retrain: Retrain, status: RetrainStatus, seen: Observation, now_ms: int) -> Decision:
@@ -55,7 +55,7 @@ def decide(retrain: Retrain, status: RetrainStatus, seen: Observation, now_ms: i
     coming = next_run(retrain, new, table, now_ms) if table is not None else None
     fresh = seen if new.run is not None and status.run is not None and new.run.id == status.run.id else _without_run(seen)
     new = present(retrain, new, fresh, problem, coming, now_ms)
-    actions = (*_upkeep(retrain, new, fresh), *transitions(status, new))
+    actions = (*transitions(status, new), *_upkeep(retrain, new, fresh))
     return Decision(status=new, actions=actions, requeue_after_ms=_again(new, fresh, coming, now_ms))
 
 
@@ -144,9 +144,7 @@ def _again(status: RetrainStatus, seen: Observation, coming: int | None, now_ms:
     if coming is not None and coming > now_ms:
         waits.append(coming - now_ms)
     if status.run is not None:
-        waits.append(FOLLOW_MS)
-        if seen.unavailable:
-            waits.append(STORE_RETRY_MS)
+        waits.append(RUNNING_MS if status.phase is RetrainPhase.RUNNING else WAITING_MS)
         if seen.progress is not None and seen.progress.again_ms is not None:
             waits.append(seen.progress.again_ms)
     return min(waits, default=None)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from walkforward_core.api.retrain import Triggers
 from walkforward_core.documents import encode
 from walkforward_core.names import GROUP, MANAGED_BY, RETRAIN_LABEL, RUN_CONFIG_KEY, RUN_CONFIG_PATH, RUN_LABEL
 from walkforward_core.runs import ExitCode, RetrainObject, RunDocument
@@ -29,19 +30,19 @@ KUEUE_QUEUE: Final = "kueue.x-k8s.io/queue-name"
 AS_OF_ANNOTATION: Final = f"{GROUP}/as-of"
 TRIGGER_ANNOTATION: Final = f"{GROUP}/trigger"
 
-_UNUSED: Final = ("schedules", "triggers", "suspend", "historyLimit", "baselineFrom")
-"""Parts of the spec that say when a run starts and what is kept of it, not what it does."""
 _KILLED: Final = 137
 """Exit code of a container that was killed, most often for its memory: another pod would meet the same end."""
 _FINAL: Final = sorted([ExitCode.REJECTED, ExitCode.BAD_DATA, ExitCode.BUG, ExitCode.BAD_CONFIGURATION, _KILLED])
 
 
+def used(spec: RetrainSpec) -> RetrainSpec:
+    """Return ``spec`` without what says when a run starts and what is kept of it: an edit of that changes no run."""
+    return msgspec.structs.replace(spec, schedules=(), triggers=Triggers(), suspend=False, history_limit=10, baseline_from=None)
+
+
 def inputs_digest(spec: RetrainSpec) -> str:
     """Return 16 hex digits over the parts of ``spec`` that a run uses; the order of keys in maps does not matter."""
-    parts = msgspec.to_builtins(spec)
-    for name in _UNUSED:
-        del parts[name]
-    return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()[:16]
+    return hashlib.sha256(msgspec.json.encode(used(spec), order="sorted")).hexdigest()[:16]
 
 
 def run_name(retrain: str, *, uid: str, inputs: str, as_of: str, trigger_id: str) -> str:
@@ -56,7 +57,7 @@ def run_document(retrain: Retrain, run: CurrentRun, spec: RetrainSpec) -> RunDoc
         retrain=RetrainObject(namespace=retrain.namespace, name=retrain.name, uid=retrain.uid),
         trigger=run.trigger,
         as_of=run.as_of,
-        spec=spec,
+        spec=used(spec),
         mode=run.mode,
         force=run.force,
         skip_gates=run.skip_gates,

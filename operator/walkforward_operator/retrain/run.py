@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from walkforward_core.runs import RunMode, RunVerdict, SkippedGate, Trigger
 from walkforward_operator.conditions import instant
+from walkforward_operator.retrain.allowed import Problem
 from walkforward_operator.retrain.job import inputs_digest, run_name
 from walkforward_operator.retrain.model import Stage
+from walkforward_operator.retrain.reasons import RetrainReason
 from walkforward_operator.retrain.result import failed
+from walkforward_operator.retrain.schedule import epoch_ms
 from walkforward_operator.retrain.status import CurrentRun, LastRun, RunRecord
 
 if TYPE_CHECKING:
     from walkforward_core.api.retrain import RetrainSpec
     from walkforward_core.bundle import Baseline
-    from walkforward_operator.retrain.allowed import Problem
     from walkforward_operator.retrain.model import Observation, Outcome, Retrain
     from walkforward_operator.retrain.status import RetrainStatus
 
 __all__ = ["Occasion", "begin", "finish", "follow"]
 
-DEFAULT_HISTORY = 10
+DEFAULT_HISTORY: Final = 10
+PATIENCE_MS: Final = 24 * 3_600_000
+"""How long the object store may keep the result of an ended run from us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +75,10 @@ def follow(
         return finish(retrain, status, run, seen.outcome, now_ms)
     if progress is None:
         return status
+    if progress.ending is not None:
+        return _unverified(retrain, status, run, seen.unavailable, now_ms)
     if progress.stage is not Stage.ABSENT:
         return msgspec.structs.replace(status, run=msgspec.structs.replace(run, created=True, attempt=progress.attempt))
-    if run.created:
-        return status
     return _not_yet_created(retrain, status, run, problem, baseline, now_ms)
 
 
@@ -88,6 +92,15 @@ def _not_yet_created(
         return status
     again = Occasion(trigger=run.trigger, as_of=run.as_of, mode=run.mode, force=run.force, skip_gates=run.skip_gates)
     return msgspec.structs.replace(status, run=begin(retrain, retrain.spec, again, baseline, now_ms))
+
+
+def _unverified(retrain: Retrain, status: RetrainStatus, run: CurrentRun, unavailable: str, now_ms: int) -> RetrainStatus:
+    """An ended run waits for its result, but not for ever: it is in the way of the next one."""
+    since = run.unverified_since or instant(now_ms)
+    if now_ms - epoch_ms(since) < PATIENCE_MS:
+        return msgspec.structs.replace(status, run=msgspec.structs.replace(run, unverified_since=since))
+    message = f"the result of the run could not be read for a day ({unavailable}), so it is given up: mend the object store, then run again"
+    return finish(retrain, status, run, failed(Problem(RetrainReason.STORE_UNAVAILABLE, message)), now_ms)
 
 
 def finish(retrain: Retrain, status: RetrainStatus, run: CurrentRun, outcome: Outcome, now_ms: int) -> RetrainStatus:

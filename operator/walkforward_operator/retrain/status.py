@@ -108,6 +108,8 @@ class CurrentRun(Part, frozen=True, kw_only=True):
     """Whether the Job was seen. From then on its absence means that it is lost, never that it is to be created."""
     attempt: int = 1
     """Number of the pod that is at work; above 1 after a transient failure."""
+    unverified_since: Instant | None = None
+    """Since when the run has ended, but the object store does not give its result; after a day the run is Failed."""
 
 
 class RunRecord(Part, frozen=True, kw_only=True):

@@ -1,0 +1,122 @@
+"""A ModelRetrain and its surroundings, read once. Nothing is decided here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from walkforward_core.api.retrain import RetrainSpec
+from walkforward_core.bundle import Baseline
+from walkforward_core.names import MANAGED_BY, RETRAIN_LABEL, RUN_LABEL
+from walkforward_operator.cluster.errors import NotFound
+from walkforward_operator.cluster.kinds import CONFIG_MAP, JOB, POD, RETRAIN, ROLLOUT
+from walkforward_operator.retrain.model import Observation, Owned, Retrain, Rollout
+from walkforward_operator.retrain.progress import progress_of
+from walkforward_operator.retrain.schedule import epoch_ms
+from walkforward_operator.retrain.status import RetrainStatus
+from walkforward_operator.retrain.views import job_view, owner_uid, pod_view
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from walkforward_operator.cluster.protocol import Object, Reader
+    from walkforward_operator.reconciler import Key
+    from walkforward_operator.retrain.allowed import Installation
+    from walkforward_operator.retrain.model import JobView, PodView
+    from walkforward_operator.retrain.status import CurrentRun
+
+__all__ = ["Subject", "look", "read_subject", "retrain_of", "status_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One ModelRetrain: the object as it was read, its parts understood."""
+
+    body: Object
+    retrain: Retrain
+    status: RetrainStatus
+
+
+async def read_subject(reader: Reader, key: Key) -> Subject | None:
+    """Return the ModelRetrain, None where there is none."""
+    try:
+        body = await reader.get(RETRAIN, key.namespace, key.name)
+    except NotFound:
+        return None
+    return Subject(body=body, retrain=retrain_of(body), status=status_of(body))
+
+
+def retrain_of(body: Mapping[str, Any]) -> Retrain:
+    """Return the object without its status; a spec that cannot be read is said, not raised."""
+    metadata = body["metadata"]
+    spec, error = None, ""
+    try:
+        spec = msgspec.convert(body.get("spec"), RetrainSpec)
+    except msgspec.ValidationError as refused:
+        error = str(refused)
+    return Retrain(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        generation=int(metadata.get("generation") or 0),
+        created_ms=epoch_ms(metadata["creationTimestamp"]),
+        spec=spec,
+        spec_error=error,
+        annotations=metadata.get("annotations") or {},
+        deleting=bool(metadata.get("deletionTimestamp")),
+    )
+
+
+def status_of(body: Mapping[str, Any]) -> RetrainStatus:
+    """Return the status; raises :class:`msgspec.ValidationError` where another program wrote into it."""
+    return msgspec.convert(body.get("status") or {}, RetrainStatus)
+
+
+async def look(reader: Reader, subject: Subject, installation: Installation, now_ms: int) -> Observation:
+    """Return everything that the cluster shows of ``subject``; the object store was not asked."""
+    retrain, run = subject.retrain, subject.status.run
+    labels = {MANAGED_BY[0]: MANAGED_BY[1], RETRAIN_LABEL: retrain.name}
+    jobs = [job_view(body) for body in await reader.list(JOB, retrain.namespace, labels=labels)]
+    maps = [body for body in await reader.list(CONFIG_MAP, retrain.namespace, labels=labels) if owner_uid(body) == retrain.uid]
+    rollouts = [_rollout(body, retrain.name) for body in await reader.list(ROLLOUT, retrain.namespace)]
+    progress = None
+    if run is not None:
+        job = await _job_of(reader, retrain, run, jobs)
+        pods = await _pods_of(reader, retrain, run) if job is not None else ()
+        progress = progress_of(retrain, run, job, pods, now_ms)
+    return Observation(
+        installation=installation,
+        progress=progress,
+        jobs=tuple(job for job in jobs if job.owner_uid == retrain.uid),
+        config_maps=tuple(Owned(CONFIG_MAP, body["metadata"]["name"], body["metadata"]["uid"]) for body in maps),
+        rollouts=tuple(rollouts),
+    )
+
+
+async def _job_of(reader: Reader, retrain: Retrain, run: CurrentRun, jobs: list[JobView]) -> JobView | None:
+    """Return the Job of the run; by name, should somebody have taken its labels away."""
+    found = next((job for job in jobs if job.name == run.id), None)
+    if found is not None:
+        return found
+    try:
+        return job_view(await reader.get(JOB, retrain.namespace, run.id))
+    except NotFound:
+        return None
+
+
+async def _pods_of(reader: Reader, retrain: Retrain, run: CurrentRun) -> tuple[PodView, ...]:
+    bodies = await reader.list(POD, retrain.namespace, labels={RETRAIN_LABEL: retrain.name, RUN_LABEL: run.id})
+    return tuple(pod_view(body) for body in bodies)
+
+
+def _rollout(body: Mapping[str, Any], retrain: str) -> Rollout:
+    source = ((body.get("spec") or {}).get("source") or {}).get("retrainRef") or {}
+    stable = (body.get("status") or {}).get("stable") or {}
+    known = bool(stable.get("uri") and stable.get("digest"))
+    return Rollout(
+        name=body["metadata"]["name"],
+        follows=source.get("name") == retrain,
+        stable=Baseline(uri=stable["uri"], digest=stable["digest"]) if known else None,
+    )

@@ -1,0 +1,207 @@
+"""The reconciler of ModelRetrains: observe → decide → write status → act.
+
+What the watches brought is looked at first: as long as it asks for nothing, no request is made. Otherwise the API server is asked and
+decided upon, for a hint may be old. The status is written on the resource version that was decided upon, before anything is done.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import msgspec
+
+from walkforward_core.errors import StoreError
+from walkforward_core.names import FIELD_MANAGER, STATUS_MANAGER
+from walkforward_operator.cluster.errors import AlreadyExists, Conflict, Forbidden, Invalid, NotFound
+from walkforward_operator.cluster.kinds import CONFIG_MAP, JOB, RETRAIN
+from walkforward_operator.retrain.allowed import Problem
+from walkforward_operator.retrain.decide import decide
+from walkforward_operator.retrain.gather import gather
+from walkforward_operator.retrain.model import Discard, StartRun
+from walkforward_operator.retrain.observe import Subject, look, read_subject
+from walkforward_operator.retrain.reasons import RetrainReason
+from walkforward_operator.retrain.schedule import epoch_ms
+from walkforward_operator.retrain.views import owner_uid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from walkforward_operator.cluster.kinds import Kind
+    from walkforward_operator.cluster.protocol import Cluster, Object, Reader
+    from walkforward_operator.metrics import Metrics
+    from walkforward_operator.reconciler import Key
+    from walkforward_operator.retrain.allowed import Installation
+    from walkforward_operator.retrain.gather import Objects
+    from walkforward_operator.retrain.model import Decision, Observation
+    from walkforward_operator.retrain.status import RetrainStatus
+    from walkforward_operator.rollout.model import Emit
+
+__all__ = ["Events", "Memory", "RetrainReconciler"]
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Memory(Protocol):
+    """What the watches brought; :class:`walkforward_operator.cluster.store.Store` is one."""
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Object:
+        """Return one object; raises ``NotFound``."""
+        ...
+
+    async def list(self, kind: Kind, namespace: str, *, labels: Mapping[str, str] | None = None) -> list[Object]:
+        """Return the objects that carry all ``labels``."""
+        ...
+
+    def put(self, kind: Kind, found: Object) -> bool:
+        """Keep the answer to a write of our own, so that the next look sees it."""
+        ...
+
+
+class Events(Protocol):
+    """Where Kubernetes Events go; it raises nothing, for an event is never worth a failure."""
+
+    async def emit(self, about: Object, event: Emit) -> None:
+        """Write ``event`` about the object ``about``."""
+        ...
+
+
+class RetrainReconciler:
+    """A :class:`walkforward_operator.reconciler.Reconciler`; ``now_ms`` gives epoch milliseconds."""
+
+    kind: Kind = RETRAIN
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        memory: Memory,
+        objects: Objects,
+        *,
+        installation: Installation,
+        events: Events,
+        metrics: Metrics,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._cluster = cluster
+        self._memory = memory
+        self._objects = objects
+        self._installation = installation
+        self._events = events
+        self._metrics = metrics
+        self._now_ms = now_ms
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Bring one ModelRetrain where its spec wants it; return after how many seconds to look again."""
+        hint = await read_subject(self._memory, key)
+        if hint is None:
+            self._metrics.forget_retrain(key.namespace, key.name)
+            return None
+        if hint.status.run is None:
+            decision = await self._decide(self._memory, hint)
+            self._measure(key, decision.status)
+            if not decision.actions and decision.status == hint.status:
+                return _seconds(decision)
+        subject = await read_subject(self._cluster, key)
+        if subject is None:
+            return None
+        return await self._attend(key, subject)
+
+    async def _attend(self, key: Key, subject: Subject) -> float | None:
+        """Decide on what the API server has, and carry it out."""
+        now_ms = self._now_ms()
+        seen = await look(self._cluster, subject, self._installation, now_ms)
+        seen = await self._with_result(subject, seen, now_ms)
+        decision = decide(subject.retrain, subject.status, seen, now_ms)
+        written = await self._write(subject, decision)
+        problem = await self._act(subject, decision)
+        if problem is not None:
+            # the refusal belongs to the run that was just begun: end it, or it would be tried for ever
+            again = decide(subject.retrain, decision.status, replace(seen, refused=problem, outcome=None, progress=None), now_ms)
+            written = await self._write(replace(subject, body=written, status=decision.status), again)
+            await self._act(subject, again)
+            decision = again
+        self._measure(key, decision.status)
+        return _seconds(decision)
+
+    async def _decide(self, reader: Reader, subject: Subject) -> Decision:
+        now_ms = self._now_ms()
+        return decide(subject.retrain, subject.status, await look(reader, subject, self._installation, now_ms), now_ms)
+
+    async def _with_result(self, subject: Subject, seen: Observation, now_ms: int) -> Observation:
+        run, ending = subject.status.run, seen.progress.ending if seen.progress else None
+        if run is None or ending is None:
+            return seen
+        try:
+            return replace(seen, outcome=await gather(self._objects, subject.retrain, run, ending, now_ms))
+        except StoreError as error:
+            return replace(seen, unavailable=str(error))
+
+    async def _write(self, subject: Subject, decision: Decision) -> Object:
+        """Write the status where it differs, and return the object as it is then."""
+        if decision.status == subject.status:
+            return subject.body
+        metadata = subject.body["metadata"]
+        identity = {name: metadata[name] for name in ("name", "namespace", "uid", "resourceVersion")}
+        body = {"metadata": identity, "status": _without_null(msgspec.to_builtins(decision.status))}
+        written = await self._cluster.apply_status(RETRAIN, body, manager=STATUS_MANAGER)
+        self._memory.put(RETRAIN, written)
+        self._count(subject.status, decision.status)
+        return written
+
+    async def _act(self, subject: Subject, decision: Decision) -> Problem | None:
+        """Carry the actions out in order; return why the API server refuses to start the run, if it does."""
+        for action in decision.actions:
+            match action:
+                case StartRun():
+                    problem = await self._start(subject, action)
+                    if problem is not None:
+                        return problem
+                case Discard():
+                    await self._discard(subject, action)
+                case _:
+                    await self._events.emit(subject.body, action)
+        return None
+
+    async def _start(self, subject: Subject, action: StartRun) -> Problem | None:
+        """Create ConfigMap and Job, in this order. What is there already is the run's own, or a conflict that no retry solves."""
+        for kind, body in ((CONFIG_MAP, action.config_map), (JOB, action.job)):
+            try:
+                await self._cluster.create(kind, body, manager=FIELD_MANAGER)
+            except AlreadyExists:
+                found = await self._cluster.get(kind, subject.retrain.namespace, body["metadata"]["name"])
+                if owner_uid(found) != subject.retrain.uid or found.get("data") != body.get("data"):
+                    what = f"{kind.name} {body['metadata']['name']} is there already and is not this run's: delete it, then run again"
+                    return Problem(RetrainReason.JOB_CONFLICT, what)
+            except (Forbidden, Invalid) as error:
+                return Problem(RetrainReason.JOB_REFUSED, f"{kind.name} {body['metadata']['name']} was refused: {error}")
+        return None
+
+    async def _discard(self, subject: Subject, action: Discard) -> None:
+        target = action.target
+        try:
+            await self._cluster.delete(target.kind, subject.retrain.namespace, target.name, uid=target.uid)
+        except (NotFound, Conflict):
+            return  # it is gone, or its name is another's now
+        _log.info("%s %s/%s deleted: %s", target.kind.name, subject.retrain.namespace, target.name, action.why)
+
+    def _count(self, old: RetrainStatus, new: RetrainStatus) -> None:
+        if new.last_run is not None and (old.last_run is None or new.last_run.run != old.last_run.run):
+            self._metrics.retrain_runs.labels(new.last_run.verdict, new.history[0].reason).inc()
+
+    def _measure(self, key: Key, status: RetrainStatus) -> None:
+        if status.latest_bundle is not None:
+            self._metrics.retrain_published.labels(*key).set(epoch_ms(status.latest_bundle.at) / 1000)
+        if status.next_run is not None:
+            self._metrics.retrain_next_run.labels(*key).set(epoch_ms(status.next_run) / 1000)
+
+
+def _seconds(decision: Decision) -> float | None:
+    return None if decision.requeue_after_ms is None else max(decision.requeue_after_ms, 0) / 1000
+
+
+def _without_null(value: Any) -> Any:
+    """Return JSON without nulls: in the status an absent field is what a null would mean."""
+    if isinstance(value, dict):
+        return {key: _without_null(item) for key, item in value.items() if item is not None}
+    return [_without_null(item) for item in value] if isinstance(value, list | tuple) else value
