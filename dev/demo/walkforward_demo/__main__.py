@@ -20,7 +20,6 @@ from walkforward_demo.shell import CommandError, Shell
 from walkforward_demo.view import View
 from walkforward_demo.watch import ActFailed, Watch
 
-
 LOOK_AROUND = """
 The cluster stays up. To look around:
   export KUBECONFIG={config}
