@@ -65,6 +65,15 @@ class KubernetesCluster:
         """Close the connections."""
         await self._client.close()
 
+    async def serves(self, kind: Kind) -> bool:
+        """Return whether the API server knows the kind: false before its CRD is installed."""
+        path = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
+        try:
+            found = await self._send("GET", path)
+        except NotFound:
+            return False
+        return any(resource["name"] == kind.plural for resource in found.get("resources") or ())
+
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """Return one object."""
         return await self._send("GET", kind.path(namespace, name))

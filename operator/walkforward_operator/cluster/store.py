@@ -1,0 +1,82 @@
+"""The objects as the watches last brought them: a hint that costs no request. Before anything is done, the API server is asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from walkforward_operator.cluster.errors import NotFound
+from walkforward_operator.cluster.kinds import DEPLOYMENT, POD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from walkforward_operator.cluster.kinds import Kind
+    from walkforward_operator.cluster.protocol import Object
+
+__all__ = ["Store", "trimmed"]
+
+_BULKY_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+def trimmed(kind: Kind, found: Object) -> Object:
+    """Return ``found`` without what nobody here looks at: it is most of the bytes of a Pod or a Deployment."""
+    metadata = {key: value for key, value in found["metadata"].items() if key != "managedFields"}
+    if _BULKY_ANNOTATION in (metadata.get("annotations") or {}):
+        metadata["annotations"] = {key: value for key, value in metadata["annotations"].items() if key != _BULKY_ANNOTATION}
+    slim = {**found, "metadata": metadata}
+    spec = found.get("spec") or {}
+    if kind is POD:
+        slim["spec"] = {"nodeName": spec.get("nodeName", "")}
+    if kind is DEPLOYMENT:
+        slim["spec"] = {"replicas": spec.get("replicas", 1)}
+    return slim
+
+
+class Store:
+    """A :class:`walkforward_operator.cluster.protocol.Reader` of what is known without asking."""
+
+    def __init__(self) -> None:
+        self._objects: dict[tuple[str, str], dict[str, Object]] = {}
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Object:
+        """Return one object; :class:`NotFound` where no watch has brought it."""
+        found = self._objects.get((kind.name, namespace), {}).get(name)
+        if found is None:
+            raise NotFound(f"{kind.name} {namespace}/{name}: not seen by the watches")
+        return found
+
+    async def list(self, kind: Kind, namespace: str, *, labels: Mapping[str, str] | None = None) -> list[Object]:
+        """Return the objects that carry all ``labels``."""
+        wanted = (labels or {}).items()
+        found = self._objects.get((kind.name, namespace), {}).values()
+        return [item for item in found if wanted <= (item["metadata"].get("labels") or {}).items()]
+
+    def put(self, kind: Kind, found: Object) -> bool:
+        """Keep an object; false where a newer state of it is known already (an answer to a write overtakes its event)."""
+        metadata = found["metadata"]
+        place = self._objects.setdefault((kind.name, metadata.get("namespace", "")), {})
+        known = place.get(metadata["name"])
+        if known is not None and known["metadata"]["uid"] == metadata["uid"] and _version(known) > _version(found):
+            return False
+        place[metadata["name"]] = trimmed(kind, found)
+        return True
+
+    def drop(self, kind: Kind, found: Object) -> None:
+        """Forget an object, unless another one has its name by now."""
+        metadata = found["metadata"]
+        place = self._objects.get((kind.name, metadata.get("namespace", "")), {})
+        known = place.get(metadata["name"])
+        if known is not None and known["metadata"]["uid"] == metadata["uid"]:
+            del place[metadata["name"]]
+
+    def all(self, kind: Kind) -> Iterator[Object]:
+        """Yield every object of a kind."""
+        for (name, _), place in list(self._objects.items()):
+            if name == kind.name:
+                yield from list(place.values())
+
+
+def _version(found: Object) -> int:
+    """Return the resource version as a number: the API server's are, and only order within one object is asked for."""
+    text = found["metadata"].get("resourceVersion", "0")
+    return int(text) if text.isdecimal() else 0
