@@ -159,9 +159,12 @@ class _Session:
         self._stop = stop
         if self._closed:
             return
-        await kopf.operator(
-            registry=self._registry(), settings=_settings(), standalone=True, namespaces=list(self._namespaces), stop_flag=flag
-        )
+        try:
+            await kopf.operator(
+                registry=self._registry(), settings=_settings(), standalone=True, namespaces=list(self._namespaces), stop_flag=flag
+            )
+        finally:
+            await asyncio.sleep(0.25)  # TLS connections need a few turns of the loop to close
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
