@@ -24,6 +24,8 @@ HARMS: Final = (1.0, 4.0, 20.0)
 MIN_BATCHES: Final = 32
 MIN_OUTCOMES: Final = 100
 _TINY: Final = 1e-12
+_ROUNDING: Final = 1e-9
+_HUGE: Final = 1e30
 _YEAR_MS: Final = 31_557_600_000
 
 
@@ -44,7 +46,7 @@ class Paired:
     rho:
         Correlation of the arms' outcomes.
     degenerate:
-        Why there is no such statistic; empty when there is.
+        Why there is no such statistic; empty when there is one.
     """
 
     n: float
@@ -59,14 +61,18 @@ class Paired:
 
 
 def paired(outcomes: Outcomes, per_horizon: float) -> Paired:
-    """Return the statistic of a table; ``per_horizon`` is H, the outcomes within one label horizon (bars times symbols)."""
+    """Return the statistic of a table; ``per_horizon`` is H, the outcomes within one label horizon (bars times symbols).
+
+    Raises
+    ------
+    ValueError
+        The sums are of no possible outcomes.
+    """
     rows = [outcomes.rows[key] for key in sorted(outcomes.rows, key=int)]
-    rows = [row for row in rows if row[0] > 0]
-    n, s, c, ss, cc, sc = (math.fsum(column) for column in zip(*rows, strict=True)) if rows else (0.0,) * 6
-    if not all(map(math.isfinite, (n, s, c, ss, cc, sc))):
-        return Paired(0.0, 0, degenerate="sums of outcomes are not finite")
-    if n <= 0:
+    if not rows:
         return Paired(0.0, 0, degenerate="no outcome has matured")
+    _check(rows)
+    n, s, c, ss, cc, sc = (math.fsum(column) for column in zip(*rows, strict=True))
     var_s, var_c = ss / n - (s / n) ** 2, cc / n - (c / n) ** 2
     flat = [arm for arm, var, square in (("stable", var_s, ss), ("the candidate", var_c, cc)) if var <= _TINY * square / n]
     if flat:
@@ -89,6 +95,19 @@ def paired(outcomes: Outcomes, per_horizon: float) -> Paired:
         kappa=min(max(ratio, 1.0), max(per_horizon, 1.0)),
         rho=max(-1.0, min(1.0, (sc / n - s / n * c / n) / (sd_s * sd_c))),
     )
+
+
+def _check(rows: list[tuple[float, float, float, float, float, float]]) -> None:
+    """Refuse counts below one, sums beyond any return, and products that break Cauchy and Schwarz."""
+    for n, s, c, ss, cc, sc in rows:
+        possible = n >= 1.0 and 0.0 <= ss < _HUGE and 0.0 <= cc < _HUGE
+        if not (possible and _within(s, n, ss) and _within(c, n, cc) and _within(sc, ss, cc)):
+            raise ValueError(f"a batch of {n:g} outcomes with sums {s:g}, {c:g} and products {ss:g}, {cc:g}, {sc:g} cannot be")
+
+
+def _within(x: float, a: float, b: float) -> bool:
+    """Whether |x| ≤ √(a·b), but for rounding."""
+    return abs(x) <= math.sqrt(a) * math.sqrt(b) * (1.0 + _ROUNDING)
 
 
 def _variance(rows: list[tuple[float, float, float, float, float, float]], sd_s: float, sd_c: float, theta: float) -> float:

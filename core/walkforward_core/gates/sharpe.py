@@ -73,9 +73,13 @@ def step_margin(margin: float, weight: int) -> float:
 def judge(config: SharpeConfig, evidence: Evidence, context: Context) -> GateResult:
     """Return the verdict on the matured outcomes of the pair under the plan."""
     horizon = per_horizon(evidence, context)
-    outcomes = evidence.outcomes
-    statistic = paired(outcomes, horizon) if outcomes is not None else Paired(0.0, 0, degenerate="no outcome has matured")
-    look = _Look(config, evidence, context, statistic, horizon)
+    statistic, conflict = Paired(0.0, 0, degenerate="no outcome has matured"), evidence.conflict
+    if evidence.outcomes is not None:
+        try:
+            statistic = paired(evidence.outcomes, horizon)
+        except ValueError as error:
+            conflict = str(error)
+    look = _Look(config, evidence, context, statistic, horizon, conflict)
     if blocked := look.blocked():
         return blocked
     if config.mode is SharpeMode.HARM_ONLY:
@@ -92,6 +96,7 @@ class _Look:
     context: Context
     statistic: Paired
     horizon: float
+    conflict: str
 
     def paired(self) -> GateResult:
         evidence, bar = log_evidence(self.statistic, self.config.margin), math.log(1.0 / self.config.alpha)
@@ -122,9 +127,9 @@ class _Look:
         return self._latched() or self._say(Verdict.NO_DATA, reason, text, missing=self._missing(), remedy=remedy)
 
     def _obstacle(self) -> tuple[GateReason | None, str, str]:
-        evidence, statistic = self.evidence, self.statistic
-        if evidence.conflict:
-            return GateReason.INCONSISTENT_EVIDENCE, evidence.conflict, "compare the versions of the server pods"
+        statistic = self.statistic
+        if self.conflict:
+            return GateReason.INCONSISTENT_EVIDENCE, self.conflict, "compare the versions of the server pods"
         if statistic.n <= 0:
             return GateReason.NO_EVIDENCE, statistic.degenerate, "check that outcomes are reported, or that prices come with requests"
         if self.config.mode is SharpeMode.PAIRED and (floors := self._floors()):
