@@ -1,0 +1,89 @@
+"""Command line: ``walkforward-trainer run --spec FILE``, in the Job and on a laptop alike."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from walkforward_core.names import RUN_CONFIG_PATH
+from walkforward_core.runs import ResultDocument, RunMode, RunVerdict
+from walkforward_trainer.errors import RunError
+from walkforward_trainer.pipeline import execute
+from walkforward_trainer.result import exit_code, termination_message, termination_path
+from walkforward_trainer.specfile import load
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from walkforward_core.runs import ExitCode, RunDocument
+
+__all__ = ["main"]
+
+FILE_VARIABLE = "WALKFORWARD_ALLOW_FILE"
+log = logging.getLogger("walkforward.trainer")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code (contract C8)."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    now_ms = time.time_ns() // 1_000_000
+    allow_file = options.allow_file or os.environ.get(FILE_VARIABLE) == "1"
+    code: ExitCode | None
+    try:
+        run = _asked(load(options.spec, now_ms=now_ms), options)
+    except RunError as error:
+        result = ResultDocument(run="", verdict=RunVerdict.FAILED, reason=error.reason, message=str(error))
+        code = error.code
+    else:
+        log.info("run %s of %s/%s as of %s, mode %s", run.run, run.retrain.namespace, run.retrain.name, run.as_of, run.mode)
+        result, code = execute(run, allow_file=allow_file, now_ms=now_ms)
+    _tell(result, os.environ)
+    return int(exit_code(result, code))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="walkforward-trainer", description="Train, judge and publish one model bundle.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="one run, from bars to bundle")
+    run.add_argument(
+        "--spec", type=Path, default=Path(RUN_CONFIG_PATH), help="run.json of a Job, or a ModelRetrain as YAML (default: %(default)s)"
+    )
+    mode = run.add_mutually_exclusive_group()
+    mode.add_argument("--dry-run", action="store_true", help="stop after eligibility: is there enough to train on?")
+    mode.add_argument("--smoke", action="store_true", help="a reduced model through every stage, nothing published")
+    run.add_argument("--force", action="store_true", help="train even where eligibility says no; gates stay as they are")
+    run.add_argument("--allow-file", action="store_true", help=f"allow file:// addresses, on a laptop (also {FILE_VARIABLE}=1)")
+    return parser
+
+
+def _asked(run: RunDocument, options: argparse.Namespace) -> RunDocument:
+    """Return the run as the command line changes it."""
+    if options.dry_run:
+        run = replace(run, mode=RunMode.DRY_RUN)
+    if options.smoke:
+        run = replace(run, mode=RunMode.SMOKE)
+    return replace(run, force=run.force or options.force)
+
+
+def _tell(result: ResultDocument, env: Mapping[str, str]) -> None:
+    """Write the termination message where the kubelet reads it, and the same to the terminal."""
+    message = termination_message(result)
+    path = termination_path(env)
+    if path is not None:
+        try:
+            path.write_bytes(message)
+        except OSError as error:
+            log.warning("termination message not written to %s: %s; result.json has it", path, error.strerror)
+    print(message.decode())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

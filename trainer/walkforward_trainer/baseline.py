@@ -1,0 +1,110 @@
+"""The live model on the candidate's own rows: only on those that neither has learned from, and only if it answers the same question."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from walkforward_core.bundle import MANIFEST, MODEL, Manifest
+from walkforward_core.documents import digest
+from walkforward_core.errors import DocumentError, Forbidden, NotFound, StoreError, Unavailable
+from walkforward_core.features import compute, lookback, unknown
+from walkforward_core.offline import DEGRADATION
+from walkforward_trainer import metrics
+from walkforward_trainer.errors import BadConfiguration, BadData, Reason, Transient
+from walkforward_trainer.runtime import run
+from walkforward_trainer.specfile import instant
+
+if TYPE_CHECKING:
+    from walkforward_core.bundle import Baseline
+    from walkforward_core.objectstore import ObjectStore
+    from walkforward_trainer.evaluate import Evidence
+    from walkforward_trainer.labels import Labels
+    from walkforward_trainer.plan import Plan
+    from walkforward_trainer.rows import Rows
+
+__all__ = ["LiveModel", "compare", "load_baseline"]
+
+MIN_ROWS: Final = 50
+MIN_CLASS_ROWS: Final = 10
+"""Fewer rows, or fewer of either answer, are no evidence for or against: the gate then says NoData."""
+MANIFEST_LIMIT: Final = 4 * 2**20
+MODEL_LIMIT: Final = 512 * 2**20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LiveModel:
+    """The baseline's manifest and the bytes of its graph, both verified."""
+
+    manifest: Manifest
+    model: bytes
+
+
+def load_baseline(store: ObjectStore, baseline: Baseline) -> LiveModel:
+    """Return the baseline's bundle.
+
+    Raises
+    ------
+    BadData, BadConfiguration, Transient
+        The bundle is not what its digest promises; it may not be read; the store does not answer.
+    """
+    folder = baseline.uri.rstrip("/")
+    try:
+        raw = store.get(f"{folder}/{MANIFEST}", limit=MANIFEST_LIMIT)
+        if digest(raw) != baseline.digest:
+            raise BadData(
+                Reason.BASELINE_BROKEN,
+                f"baseline {folder}: its manifest is {digest(raw)}, not {baseline.digest}; somebody has written into a published bundle",
+            )
+        manifest = Manifest.parse(raw, source=f"{folder}/{MANIFEST}")
+        model = store.get(f"{folder}/{MODEL}", limit=MODEL_LIMIT)
+    except Unavailable as error:
+        raise Transient(Reason.STORE_UNAVAILABLE, f"baseline: {error}") from error
+    except Forbidden as error:
+        raise BadConfiguration(Reason.FORBIDDEN, f"baseline: {error}") from error
+    except (NotFound, DocumentError) as error:
+        raise BadData(Reason.BASELINE_BROKEN, f"baseline: {error}; promote a bundle that is whole, or remove the baseline") from error
+    except StoreError as error:
+        raise BadConfiguration(Reason.STORE_REFUSED, f"baseline: {error}") from error
+    if hashlib.sha256(model).hexdigest() != manifest.files[MODEL].sha256:
+        raise BadData(Reason.BASELINE_BROKEN, f"baseline {folder}: {MODEL} is not the file that its manifest names; restore the bundle")
+    return LiveModel(manifest=manifest, model=model)
+
+
+def compare(live: LiveModel, rows: Rows, labels: Labels, evidence: Evidence, plan: Plan) -> tuple[dict[str, float], str]:
+    """Return the metrics of the comparison, and why there are none where there are none.
+
+    The rows are those after the end of the baseline's data and the embargo: earlier ones it has learned from.
+    """
+    incomparable = _incomparable(live.manifest, rows, plan)
+    if incomparable:
+        return {}, incomparable
+    unseen = labels.t0[evidence.row] > instant(live.manifest.data.as_of, "baseline asOf") + plan.embargo_ms
+    y = evidence.y[unseen]
+    if len(y) < MIN_ROWS or min(y.sum(), len(y) - y.sum()) < MIN_CLASS_ROWS:
+        return {"baselineRows": float(len(y))}, (
+            f"{len(y)} rows lie after the baseline's data (asOf {live.manifest.data.as_of}) and the embargo, with {int(y.sum())} of the "
+            f"answer 1; {MIN_ROWS} rows and {MIN_CLASS_ROWS} of each answer are needed"
+        )
+    x = compute(rows.bars, live.manifest.input.features)[rows.start :][evidence.row[unseen]]
+    theirs = metrics.auc(y, run(live.model, x)[:, live.manifest.output.positive].astype(np.float64))
+    ours = metrics.auc(y, evidence.p[unseen])
+    found = {"baselineRows": float(len(y)), "baselineAuc": theirs, "candidateAuc": ours, DEGRADATION: (theirs - ours) / theirs}
+    return found, ""
+
+
+def _incomparable(manifest: Manifest, rows: Rows, plan: Plan) -> str:
+    """Return why the baseline does not answer the candidate's question, or nothing."""
+    strangers = unknown(manifest.input.features)
+    if strangers:
+        return f"the baseline reads features that this release does not have: {', '.join(strangers)}"
+    if lookback(manifest.input.features) > rows.start:
+        return f"the baseline's features need {lookback(manifest.input.features)} bars before the window, {rows.start} are there"
+    theirs = (manifest.decision.kind, manifest.horizon.bars, manifest.data.timeframe)
+    ours = (plan.decision.kind, plan.target.horizon_bars, plan.data.timeframe)
+    if theirs != ours:
+        return f"the baseline decides {theirs}, the candidate {ours} (kind, horizon, timeframe)"
+    return ""

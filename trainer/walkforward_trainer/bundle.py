@@ -1,0 +1,216 @@
+"""Stage 16, bundle: the files, the manifest over them, and the one write that makes them a bundle (contracts C6, C8)."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from walkforward_core.bundle import (
+    GOLDEN,
+    MANIFEST,
+    MODEL,
+    REFERENCE,
+    REPORT_HTML,
+    REPORT_JSON,
+    Costs,
+    DataRecord,
+    FileRecord,
+    Horizon,
+    Input,
+    Manifest,
+    Output,
+    RetrainRef,
+    ValidationRecord,
+)
+from walkforward_core.documents import Document, digest
+from walkforward_core.errors import AlreadyExists, DocumentError, NotFound
+from walkforward_core.features import lookback
+from walkforward_core.objectstore import create
+from walkforward_trainer.errors import BadConfiguration, Reason
+from walkforward_trainer.specfile import timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from walkforward_core.bundle import GateRecord, Golden, Parity, Reference
+    from walkforward_core.objectstore import ObjectStore
+    from walkforward_core.runs import RunDocument
+    from walkforward_trainer.fit import Fitted
+    from walkforward_trainer.plan import Plan
+    from walkforward_trainer.rows import Rows
+
+__all__ = ["Bundle", "Contents", "Latest", "assemble", "publish", "version_of"]
+
+LIBRARIES: Final = ("numpy", "onnx", "onnxruntime", "polars", "xgboost-cpu", "walkforward")
+POINTER: Final = "LATEST.json"
+POINTER_ATTEMPTS: Final = 5
+
+
+class Latest(Document, frozen=True, kw_only=True):
+    """``LATEST.json``: the newest bundle by ``asOf``, for people; rollouts follow the retrain's status."""
+
+    NAME: ClassVar[str] = "latest"
+
+    version: str
+    uri: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle before it is written: ``uri`` ends in a slash, ``files`` are all but the manifest."""
+
+    version: str
+    uri: str
+    files: Mapping[str, bytes]
+    manifest: bytes
+
+    @property
+    def digest(self) -> str:
+        """The bundle's digest."""
+        return digest(self.manifest)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contents:
+    """What goes into a bundle; ``reports`` are the JSON and the page."""
+
+    fitted: Fitted
+    metrics: dict[str, float]
+    gates: tuple[GateRecord, ...]
+    parity: Parity
+    reference: Reference
+    golden: Golden
+    reports: tuple[bytes, bytes]
+
+
+def version_of(as_of_ms: int, model: bytes) -> str:
+    """Return ``YYYYMMDDTHHMMSSZ-<first 8 hex of the model's sha256>``."""
+    stamp = datetime.fromtimestamp(as_of_ms / 1000, UTC).strftime("%Y%m%dT%H%M%SZ")
+    return f"{stamp}-{hashlib.sha256(model).hexdigest()[:8]}"
+
+
+def assemble(run: RunDocument, plan: Plan, rows: Rows, contents: Contents) -> Bundle:
+    """Return the bundle. Nothing in it says when it was made, so the same run makes the same bytes."""
+    files = {
+        MODEL: contents.fitted.model,
+        REFERENCE: contents.reference.to_bytes(),
+        GOLDEN: contents.golden.to_bytes(),
+        REPORT_JSON: contents.reports[0],
+        REPORT_HTML: contents.reports[1],
+    }
+    version = version_of(plan.as_of_ms, contents.fitted.model)
+    manifest = Manifest(
+        version=version,
+        retrain=RetrainRef(namespace=run.retrain.namespace, name=run.retrain.name, uid=run.retrain.uid, run=run.run),
+        files={name: FileRecord(sha256=hashlib.sha256(data).hexdigest(), size=len(data)) for name, data in files.items()},
+        input=Input(features=plan.features, warmup_bars=lookback(plan.features)),
+        output=Output(),
+        decision=plan.decision,
+        horizon=Horizon(bars=plan.target.horizon_bars, ms=plan.horizon_ms),
+        costs=Costs(round_trip=plan.round_trip),
+        data=_data(rows, plan),
+        validation=_validation(contents.fitted, plan),
+        trials=1,
+        seeds={"model": plan.model.seed},
+        libraries=_libraries(LIBRARIES),
+        metrics=contents.metrics,
+        gates=contents.gates,
+        baseline=run.baseline,
+        parity=contents.parity,
+    )
+    return Bundle(version=version, uri=f"{run.spec.artifacts.uri.rstrip('/')}/{version}/", files=files, manifest=manifest.to_bytes())
+
+
+def publish(store: ObjectStore, bundle: Bundle, pointer_uri: str) -> bool:
+    """Write the bundle, manifest last and create-only, then move the pointer; false when this very bundle was there already.
+
+    Raises
+    ------
+    BadConfiguration
+        The version is there with another manifest: another run has published this model for this ``asOf``.
+    StoreError
+        The store did not do as asked.
+    """
+    manifest_uri = bundle.uri + MANIFEST
+    try:
+        written = store.get(manifest_uri)
+    except NotFound:
+        # files without a manifest are what a run left that did not finish
+        for name, data in bundle.files.items():
+            store.put(bundle.uri + name, data)
+        try:
+            fresh = create(store, manifest_uri, bundle.manifest)
+        except AlreadyExists as error:
+            raise _exists(bundle) from error
+    else:
+        if written != bundle.manifest:
+            raise _exists(bundle)
+        fresh = False
+    _move_pointer(store, bundle, f"{pointer_uri.rstrip('/')}/{POINTER}")
+    return fresh
+
+
+def _exists(bundle: Bundle) -> BadConfiguration:
+    return BadConfiguration(
+        Reason.VERSION_EXISTS,
+        f"{bundle.uri}{MANIFEST} exists with another content: this model was published for this asOf by another run; use that bundle, or "
+        "choose another data.asOf",
+    )
+
+
+def _move_pointer(store: ObjectStore, bundle: Bundle, uri: str) -> None:
+    """Point to the bundle unless a later ``asOf`` is pointed to already: a replay of the past is not the latest model."""
+    data = Latest(version=bundle.version, uri=bundle.uri, digest=bundle.digest).to_bytes()
+    for attempt in range(POINTER_ATTEMPTS):
+        try:
+            try:
+                etag = store.head(uri).etag
+                if _version_at(store, uri) > bundle.version.partition("-")[0]:
+                    return
+            except NotFound:
+                store.put(uri, data, create_only=True)
+            else:
+                store.put(uri, data, if_match=etag)
+        except AlreadyExists:  # somebody else moved it in between
+            if attempt == POINTER_ATTEMPTS - 1:
+                raise
+        else:
+            return
+
+
+def _version_at(store: ObjectStore, uri: str) -> str:
+    """Return the time stamp of the version that is pointed to; empty when the pointer is not readable as one."""
+    try:
+        return Latest.parse(store.get(uri), source=uri).version.partition("-")[0]
+    except DocumentError:
+        return ""
+
+
+def _data(rows: Rows, plan: Plan) -> DataRecord:
+    return DataRecord(
+        as_of=timestamp(plan.as_of_ms),
+        from_=timestamp(int(rows.time[0]) - plan.bar_ms),
+        to=timestamp(int(rows.time[-1])),
+        digest=rows.digest,
+        symbols=(plan.symbol,),
+        timeframe=plan.data.timeframe,
+    )
+
+
+def _validation(fitted: Fitted, plan: Plan) -> ValidationRecord:
+    purged, embargoed = sum(split.purged for split in fitted.splits), sum(split.embargoed for split in fitted.splits)
+    return ValidationRecord(
+        scheme=plan.validation.scheme,
+        folds=plan.folds,
+        purge=f"label interval of {plan.target.horizon_bars} bars: {purged} rows purged, {embargoed} embargoed over all folds",
+        embargo_hours=plan.embargo_ms / 3_600_000,
+    )
+
+
+def _libraries(names: Iterable[str]) -> dict[str, str]:
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}

@@ -1,0 +1,94 @@
+"""How a run refuses: each exception knows its exit code and its reason (contract C8).
+
+RunError
+├── BadData              65  the bars are not what the spec says, or not enough to learn from
+├── BadConfiguration     78  the spec, the addresses or the permissions have to change
+├── Transient            75  the same run may go through later
+└── Broken               70  a promise of the trainer itself does not hold; a bug
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+from walkforward_core.errors import WalkforwardError
+from walkforward_core.runs import ExitCode
+
+__all__ = ["BadConfiguration", "BadData", "Broken", "Reason", "RunError", "Transient"]
+
+
+class Reason(StrEnum):
+    """Why a run ended as it did."""
+
+    # published, rejected, dry run
+    PUBLISHED = "Published"
+    ALREADY_PUBLISHED = "AlreadyPublished"
+    GATES_FAILED = "GatesFailed"
+    NOT_ELIGIBLE = "NotEligible"
+    WOULD_TRAIN = "WouldTrain"
+    SMOKE_PASSED = "SmokePassed"
+    SMOKE_REJECTED = "SmokeRejected"
+    # bad data
+    DATA_NOT_FOUND = "DataNotFound"
+    DATA_UNREADABLE = "DataUnreadable"
+    COLUMN_MISSING = "ColumnMissing"
+    COLUMN_TYPE = "ColumnType"
+    TIME_STAMPS = "TimeStamps"
+    SYMBOL_MISSING = "SymbolMissing"
+    EMPTY_WINDOW = "EmptyWindow"
+    FUTURE_BARS = "FutureBars"
+    OUT_OF_ORDER = "OutOfOrder"
+    DUPLICATE_BARS = "DuplicateBars"
+    TIMEFRAME_MISMATCH = "TimeframeMismatch"
+    MISSING_VALUES = "MissingValues"
+    IMPOSSIBLE_PRICES = "ImpossiblePrices"
+    GAP = "Gap"
+    INCOMPLETE = "Incomplete"
+    STALE = "Stale"
+    TOO_FEW_ROWS = "TooFewRows"
+    ONE_CLASS = "OneClass"
+    BAD_FEATURE = "BadFeature"
+    BASELINE_BROKEN = "BaselineBroken"
+    # bad configuration
+    SPEC_INVALID = "SpecInvalid"
+    NOT_IN_THIS_RELEASE = "NotInThisRelease"
+    FORBIDDEN = "Forbidden"
+    VERSION_EXISTS = "VersionExists"
+    STORE_REFUSED = "StoreRefused"
+    # the rest
+    STORE_UNAVAILABLE = "StoreUnavailable"
+    PARITY_FAILED = "ParityFailed"
+    INTERNAL_ERROR = "InternalError"
+
+
+class RunError(WalkforwardError):
+    """A run that cannot go on; ``str`` of it names field, value, cause and next step."""
+
+    code: ClassVar[ExitCode] = ExitCode.BUG
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class BadData(RunError):  # noqa: N818 - named as the exit code is
+    """The bars are not what the spec says, or not enough to learn from."""
+
+    code = ExitCode.BAD_DATA
+
+
+class BadConfiguration(RunError):  # noqa: N818 - named as the exit code is
+    """The spec, the addresses or the permissions have to change."""
+
+    code = ExitCode.BAD_CONFIGURATION
+
+
+class Transient(RunError):  # noqa: N818 - named as the exit code is
+    """The same run may go through later."""
+
+    code = ExitCode.TRANSIENT
+
+
+class Broken(RunError):  # noqa: N818 - a promise that the trainer makes itself
+    """The trainer's own promise does not hold: nothing was published."""

@@ -1,0 +1,134 @@
+"""Stage 7, models and calibration: what is shipped, and what it says on rows that it has not seen.
+
+The shipped model has learned from every row of the window, so its own scores there would flatter it. So each fold's model is
+exported as a graph of its own, by the same code, and asked by ONNX Runtime for rows that it has not seen:
+
+- *calibration* folds (PurgedKFold, always): their log-odds fit meta model and calibrator, and are the score's reference;
+- *evaluation* folds (the spec's scheme): each has a meta model and a calibrator fitted without its test rows, and its whole graph
+  is asked for them. Every metric and gate reads these answers, no other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from walkforward_core.api.retrain import Scheme
+from walkforward_trainer.errors import BadData, Reason
+from walkforward_trainer.graph import base_graph, full_graph
+from walkforward_trainer.models import MODELS
+from walkforward_trainer.runtime import run
+from walkforward_trainer.splits import SPLITTERS, purged_k_fold
+from walkforward_trainer.tail import fit_tail
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy.typing as npt
+
+    from walkforward_trainer.labels import Labels
+    from walkforward_trainer.models import BaseModel
+    from walkforward_trainer.plan import Plan
+    from walkforward_trainer.rows import Rows
+    from walkforward_trainer.splits import Split
+    from walkforward_trainer.tail import Tail
+
+    Matrix = npt.NDArray[np.float32]
+    Vector = npt.NDArray[np.float64]
+    Index = npt.NDArray[np.intp]
+
+__all__ = ["Fitted", "fit"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """The shipped bytes, what they are made of, and the answers that evidence is taken from; arrays have one entry a row.
+
+    ``unseen``: calibrated probability by a fold's graph that has not seen the row, NaN where no evaluation fold tests it.
+    ``score``: the same by the shipped meta model and calibrator, for every row: what live scores look like without drift.
+    """
+
+    model: bytes
+    bases: tuple[BaseModel, ...]
+    tail: Tail
+    unseen: Vector
+    score: Vector
+    splits: tuple[Split, ...]
+
+
+def fit(rows: Rows, labels: Labels, plan: Plan) -> Fitted:
+    """Return the fitted model.
+
+    Raises
+    ------
+    BadData
+        A fold in which one answer never occurs.
+    """
+    calibration = purged_k_fold(labels.t0, labels.t1, plan.folds, plan.embargo_ms)
+    z, bases = _out_of_fold(rows.x, labels, plan, calibration)
+    known = labels.known
+    tail = fit_tail(z[known], labels.y[known])
+    splits = calibration
+    if plan.validation.scheme is not Scheme.PURGED_K_FOLD:
+        splits = SPLITTERS[plan.validation.scheme](labels.t0, labels.t1, plan.folds, plan.embargo_ms)
+        bases = [_fit_bases(rows.x, labels, plan, split.train, fold) for fold, split in enumerate(splits)]
+    shipped = _fit_bases(rows.x, labels, plan, np.flatnonzero(known), None)
+    return Fitted(
+        model=full_graph([base.trees() for base in shipped], tail, plan.features, _metadata(rows, plan)),
+        bases=shipped,
+        tail=tail,
+        unseen=_evaluate(rows.x, z, labels, plan, splits, bases),
+        score=tail.probability(z).astype(np.float32).astype(np.float64),
+        splits=tuple(splits),
+    )
+
+
+def _out_of_fold(x: Matrix, labels: Labels, plan: Plan, splits: list[Split]) -> tuple[Vector, list[tuple[BaseModel, ...]]]:
+    """Return the log-odds of each row, shape (n, models), by base models that have not seen it, and these models."""
+    z = np.full((len(x), len(plan.recipe.models)), np.nan)
+    bases = []
+    for fold, split in enumerate(splits):
+        models = _fit_bases(x, labels, plan, split.train, fold)
+        z[split.test] = run(base_graph([model.trees() for model in models], x.shape[1]), x[split.test])
+        bases.append(models)
+    return z, bases
+
+
+def _evaluate(x: Matrix, z: Vector, labels: Labels, plan: Plan, splits: list[Split], bases: list[tuple[BaseModel, ...]]) -> Vector:
+    """Return the probability of each tested row by a whole graph, tail included, that has not seen it."""
+    unseen = np.full(len(x), np.nan)
+    for split, models in zip(splits, bases, strict=True):
+        train = _labelled(labels, split.train)
+        graph = full_graph([model.trees() for model in models], fit_tail(z[train], labels.y[train]), plan.features, {})
+        unseen[split.test] = run(graph, x[split.test])[:, 1]
+    return unseen
+
+
+def _fit_bases(x: Matrix, labels: Labels, plan: Plan, train: Index, fold: int | None) -> tuple[BaseModel, ...]:
+    train = _labelled(labels, train)
+    y = labels.y[train]
+    if len(train) == 0 or y.min() == y.max():
+        where = "the window" if fold is None else f"the training rows of fold {fold + 1} of {plan.folds}"
+        raise BadData(
+            Reason.ONE_CLASS,
+            f"validation: {where} hold {len(train)} labels, all alike; use fewer folds, a longer window, "
+            "or a threshold that is crossed more often",
+        )
+    return tuple(MODELS[name](x[train], y, plan.model, plan.trees) for name in plan.recipe.models)
+
+
+def _labelled(labels: Labels, index: Index) -> Index:
+    return index[labels.known[index]]
+
+
+def _metadata(rows: Rows, plan: Plan) -> Mapping[str, str]:
+    """Return what the graph says about itself; nothing that differs between two runs on the same data."""
+    return {
+        "config_digest": plan.config_digest,
+        "dataset_digest": rows.digest,
+        "calibration": "isotonic",
+        "warmup_bars": str(plan.warmup_bars),
+        "target": f"{plan.target.kind}:{plan.target.horizon_bars}",
+    }

@@ -1,0 +1,77 @@
+"""Metrics of probabilities against labels; pure functions of arrays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Vector = npt.NDArray[np.float64]
+
+__all__ = ["auc", "auc_error", "brier", "calibration_curve", "ece", "log_loss", "precision_at_k"]
+
+DAY_MS = 86_400_000
+
+
+def auc(y: Vector, score: Vector) -> float:
+    """Return the area under the ROC curve: P(score of a 1 > score of a 0), ties count half; NaN with one class only.
+
+    >>> auc(np.array([0.0, 0.0, 1.0, 1.0]), np.array([0.1, 0.4, 0.35, 0.8]))
+    0.75
+    """
+    ones = int(y.sum())
+    zeros = len(y) - ones
+    if not ones or not zeros:
+        return float("nan")
+    _, inverse, count = np.unique(score, return_inverse=True, return_counts=True)
+    last = np.cumsum(count)
+    rank = (last - (count - 1) / 2.0)[inverse]
+    return float((rank[y == 1].sum() - ones * (ones + 1) / 2.0) / (ones * zeros))
+
+
+def auc_error(value: float, y: Vector, horizon: int) -> float:
+    """Return the standard error of an AUC (Hanley & McNeil 1982), with rows / horizon independent ones: labels overlap."""
+    ones = max(float(y.sum()) / horizon, 1.0)
+    zeros = max(float(len(y) - y.sum()) / horizon, 1.0)
+    q1, q2 = value / (2.0 - value), 2.0 * value**2 / (1.0 + value)
+    variance = (value * (1 - value) + (ones - 1) * (q1 - value**2) + (zeros - 1) * (q2 - value**2)) / (ones * zeros)
+    return float(np.sqrt(max(variance, 0.0)))
+
+
+def precision_at_k(y: Vector, score: Vector, time: npt.NDArray[np.int64], k: int) -> float:
+    """Return the share of ones among the ``k`` highest scores of a day (UTC), mean over days; of equal scores the earlier row counts.
+
+    A day with fewer rows counts with those it has.
+    """
+    days = time // DAY_MS
+    shares = []
+    for day in np.unique(days):
+        rows = np.flatnonzero(days == day)
+        top = rows[np.argsort(-score[rows], kind="stable")[:k]]
+        shares.append(float(y[top].mean()))
+    return float(np.mean(shares)) if shares else float("nan")
+
+
+def brier(y: Vector, p: Vector) -> float:
+    """Return the mean squared error of the probabilities."""
+    return float(np.mean((p - y) ** 2))
+
+
+def log_loss(y: Vector, p: Vector) -> float:
+    """Return the mean negative log-likelihood, probabilities kept 1e-7 from certainty."""
+    p = np.clip(p, 1e-7, 1 - 1e-7)
+    return float(-np.mean(y * np.log(p) + (1 - y) * np.log(1 - p)))
+
+
+def calibration_curve(y: Vector, p: Vector, bins: int = 15) -> list[tuple[float, float, int]]:
+    """Return (mean probability, share of ones, rows) of bins of equal mass, ascending."""
+    order = np.argsort(p, kind="stable")
+    return [(float(p[part].mean()), float(y[part].mean()), len(part)) for part in np.array_split(order, min(bins, len(p))) if len(part)]
+
+
+def ece(y: Vector, p: Vector, bins: int = 15) -> float:
+    """Return the expected calibration error over ``bins`` of equal mass."""
+    return sum(count * abs(mean - share) for mean, share, count in calibration_curve(y, p, bins)) / len(y)

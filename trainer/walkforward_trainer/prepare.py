@@ -1,0 +1,56 @@
+"""The stages up to eligibility: bars → quality → features → labels → eligibility."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from walkforward_trainer.bars import read_bars
+from walkforward_trainer.eligibility import check_learnable, unmet
+from walkforward_trainer.labels import make_labels
+from walkforward_trainer.quality import check_quality
+from walkforward_trainer.rows import build_rows
+from walkforward_trainer.stages import stage
+
+if TYPE_CHECKING:
+    from walkforward_core.objectstore import ObjectStore
+    from walkforward_core.runs import RunDocument
+    from walkforward_trainer.labels import Labels
+    from walkforward_trainer.plan import Plan
+    from walkforward_trainer.quality import QualityFacts
+    from walkforward_trainer.rows import Rows
+
+__all__ = ["Prepared", "prepare"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """Rows with their labels, what was found about the bars, and what eligibility misses."""
+
+    facts: QualityFacts
+    rows: Rows
+    labels: Labels
+    unmet: tuple[str, ...]
+
+
+def prepare(run: RunDocument, plan: Plan, store: ObjectStore, *, now_ms: int) -> Prepared:
+    """Return what there is to train on.
+
+    Raises
+    ------
+    RunError
+        The bars cannot be read, or are not what the spec says.
+    """
+    with stage("bars"):
+        raw = read_bars(store, plan, now_ms=now_ms)
+    with stage("quality"):
+        window = check_quality(raw, plan)
+    with stage("features"):
+        rows = build_rows(window, plan)
+    with stage("labels"):
+        labels = make_labels(rows, plan)
+    with stage("eligibility"):
+        missing = tuple(unmet(run.spec.eligibility, rows, plan))
+        if not missing or run.force:
+            check_learnable(labels, plan)
+    return Prepared(facts=window.facts, rows=rows, labels=labels, unmet=missing)

@@ -1,0 +1,147 @@
+"""The stages after eligibility: models → parity → evidence → gates → report → reference, golden rows → bundle."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from walkforward_core.bundle import MODEL, REPORT_HTML, REPORT_JSON
+from walkforward_core.offline import blocking, explain, judge
+from walkforward_core.runs import ResultDocument, RunMode, RunVerdict
+from walkforward_trainer.baseline import compare, load_baseline
+from walkforward_trainer.bundle import Contents, assemble, publish
+from walkforward_trainer.errors import Reason
+from walkforward_trainer.evaluate import evaluate
+from walkforward_trainer.fit import fit
+from walkforward_trainer.golden import make_golden
+from walkforward_trainer.parity import check_parity
+from walkforward_trainer.reference import make_reference
+from walkforward_trainer.report import make_report
+from walkforward_trainer.report_page import make_page
+from walkforward_trainer.result import run_folder
+from walkforward_trainer.stages import stage, store_errors
+
+if TYPE_CHECKING:
+    from walkforward_core.bundle import GateRecord, Parity
+    from walkforward_core.objectstore import ObjectStore
+    from walkforward_core.runs import RunDocument
+    from walkforward_trainer.bundle import Bundle
+    from walkforward_trainer.evaluate import Evidence
+    from walkforward_trainer.fit import Fitted
+    from walkforward_trainer.plan import Plan
+    from walkforward_trainer.prepare import Prepared
+
+__all__ = ["Candidate", "judge_candidate", "make_bundle", "train"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """A fitted model with everything that is known about it."""
+
+    fitted: Fitted
+    parity: Parity
+    evidence: Evidence
+    metrics: dict[str, float]
+    gates: tuple[GateRecord, ...]
+    reports: tuple[bytes, bytes]
+
+    @property
+    def failed(self) -> tuple[GateRecord, ...]:
+        """Gates that forbid publishing."""
+        return blocking(self.gates)
+
+
+def train(run: RunDocument, plan: Plan, prepared: Prepared, store: ObjectStore) -> ResultDocument:
+    """Return the result of a run that is eligible: published or rejected; a smoke run goes through every stage and publishes nothing."""
+    candidate = judge_candidate(run, plan, prepared, store)
+    smoke = run.mode is RunMode.SMOKE
+    if candidate.failed or smoke:
+        # a person who asks why finds the report beside result.json
+        folder = run_folder(run.spec.artifacts.uri, run.run)
+        with store_errors("artifacts.uri"):
+            for name, data in zip((REPORT_JSON, REPORT_HTML), candidate.reports, strict=True):
+                store.put(folder + name, data)
+    if candidate.failed and not smoke:
+        return _result(run, RunVerdict.REJECTED, Reason.GATES_FAILED, candidate)
+    bundle = make_bundle(run, plan, prepared, candidate)
+    if smoke:
+        return _result(run, RunVerdict.DRY_RUN, Reason.SMOKE_REJECTED if candidate.failed else Reason.SMOKE_PASSED, candidate)
+    with stage("bundle"), store_errors("artifacts.uri"):
+        fresh = publish(store, bundle, run.spec.artifacts.uri)
+    return _result(run, RunVerdict.PUBLISHED, Reason.PUBLISHED if fresh else Reason.ALREADY_PUBLISHED, candidate, bundle)
+
+
+def judge_candidate(run: RunDocument, plan: Plan, prepared: Prepared, store: ObjectStore) -> Candidate:
+    """Return the fitted model, judged by the gates of the spec; ``store`` is asked for the baseline only."""
+    rows, labels = prepared.rows, prepared.labels
+    with stage("models"):
+        fitted = fit(rows, labels, plan)
+    with stage("parity"):
+        parity = check_parity(rows.x, fitted)
+    with stage("evidence"):
+        evidence = evaluate(rows, labels, fitted, plan)
+        found: dict[str, float] = {}
+        notes: tuple[str, ...] = ()
+        if run.baseline is not None:
+            found, why = compare(load_baseline(store, run.baseline), rows, labels, evidence, plan)
+            notes = (f"Not compared with the live model: {why}.",) if why else ()
+    metrics = evidence.metrics | found
+    with stage("gates"):
+        skipped = {gate.name: gate.reason for gate in run.skip_gates}
+        gates = judge(run.spec.gates, metrics, baseline=run.baseline is not None, skipped=skipped)
+    with stage("report"):
+        report = make_report(plan, rows, labels, fitted, evidence, facts=prepared.facts, gates=gates, metrics=metrics, notes=notes)
+        reports = report.to_bytes(), make_page(report, run.retrain.name)
+    return Candidate(fitted=fitted, parity=parity, evidence=evidence, metrics=metrics, gates=gates, reports=reports)
+
+
+def make_bundle(run: RunDocument, plan: Plan, prepared: Prepared, candidate: Candidate) -> Bundle:
+    """Return the bundle of ``candidate``, not yet written."""
+    rows = prepared.rows
+    with stage("reference"):
+        reference = make_reference(rows.x, plan.features, candidate.fitted.score)
+    with stage("golden"):
+        golden = make_golden(rows.x, candidate.fitted, plan)
+    contents = Contents(
+        fitted=candidate.fitted,
+        metrics=candidate.metrics,
+        gates=candidate.gates,
+        parity=candidate.parity,
+        reference=reference,
+        golden=golden,
+        reports=candidate.reports,
+    )
+    return assemble(run, plan, rows, contents)
+
+
+def _result(run: RunDocument, verdict: RunVerdict, reason: Reason, candidate: Candidate, bundle: Bundle | None = None) -> ResultDocument:
+    if candidate.failed:
+        message = "; ".join(explain(record) for record in candidate.failed)
+    else:
+        message = ", ".join(f"{gate.name} {gate.verdict}{' (skipped)' if gate.forced else ''} ({gate.message})" for gate in candidate.gates)
+    if run.mode is RunMode.SMOKE:
+        message = f"a reduced model went through every stage and was not published; {message}"
+    result = ResultDocument(
+        run=run.run,
+        verdict=verdict,
+        reason=reason,
+        message=message,
+        metrics=candidate.metrics,
+        failed=tuple(record.name for record in candidate.failed),
+    )
+    return result if bundle is None else _with_bundle(result, bundle)
+
+
+def _with_bundle(result: ResultDocument, bundle: Bundle) -> ResultDocument:
+    return ResultDocument(
+        run=result.run,
+        verdict=result.verdict,
+        reason=result.reason,
+        message=result.message,
+        version=bundle.version,
+        uri=bundle.uri,
+        digest=bundle.digest,
+        model=f"sha256:{hashlib.sha256(bundle.files[MODEL]).hexdigest()}",
+        metrics=result.metrics,
+    )
