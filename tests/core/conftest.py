@@ -13,12 +13,13 @@ from hypothesis import settings
 
 from walkforward_core.bundle import FeatureReference, Null, Reference
 from walkforward_core.evidence import Evidence, Scope
+from walkforward_core.evidence.outcomes import merge_outcomes
 from walkforward_core.gates import Context
 from walkforward_core.pods import ModelRole
 from walkforward_core.stats import Bars, FeatureCounts, Latency, Outcomes, Pair, Row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 settings.register_profile("core", deadline=None, max_examples=60)
 settings.load_profile("core")
@@ -66,6 +67,14 @@ class Build:
         count = (min(n, 60) if slices is None else slices) if n else 0
         latency = Latency(le=(80_000.0,), counts=(n - k, k), limit_ms=limit_ms, n=n, k=k, k2n=even, slices=count)
         return cls.evidence(candidate=cls.row(ModelRole.CANDIDATE, latency=latency))
+
+    @staticmethod
+    def outcomes(drawn: Iterable[tuple[int, float, float]], *, base_ms: int = 5 * HOUR, **fields: object) -> Outcomes:
+        """A table of outcomes ``(bar time, stable's return, candidate's return)``, each a table of its own, merged."""
+        same = {"plan": "plan", "stable": "stable", "candidate": "candidate", "base_ms": base_ms, "matured": 1, **fields}
+        return merge_outcomes(
+            Outcomes(rows={str(ts // base_ms): (1.0, s, c, s * s, c * c, s * c)}, **{"newest": ts, **same}) for ts, s, c in drawn
+        )
 
     @staticmethod
     def context(**fields: object) -> Context:

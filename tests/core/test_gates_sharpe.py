@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from walkforward_core.bundle import Verdict
-from walkforward_core.evidence.outcomes import add_outcome
+from walkforward_core.evidence.outcomes import merge_outcomes
 from walkforward_core.gates import GateReason, SharpeConfig, SharpeMode, SignalKind, sharpe
 from walkforward_core.gates.paired import annualised, harm_evidence, log_evidence, outcomes_needed, paired
 from walkforward_core.stats import Bars, Outcomes
@@ -20,18 +20,14 @@ if TYPE_CHECKING:
 HOUR = 3_600_000
 BASE = 5 * HOUR
 PLAIN = SharpeConfig()
+PAIR = {"plan": "plan", "stable": "stable", "candidate": "candidate", "base_ms": BASE}
 
 
-def table(stable: NDArray[np.float64], candidate: NDArray[np.float64], *, per_bar: int = 1, newest: int | None = None) -> Outcomes:
+def table(stable: NDArray[np.float64], candidate: NDArray[np.float64], *, per_bar: int = 1) -> Outcomes:
     """One outcome of each of ``per_bar`` symbols a bar, hourly, horizon 5 bars."""
-    rows: dict = {}
-    level = 0
-    for number, (s, c) in enumerate(zip(stable.tolist(), candidate.tolist(), strict=True)):
-        rows, level = add_outcome(rows, level, number // per_bar * HOUR, BASE, s, c)
-    last = (len(stable) - 1) // per_bar * HOUR if newest is None else newest
-    as_text = {str(key): batch for key, batch in rows.items()}
-    return Outcomes(
-        plan="plan", stable="stable", candidate="candidate", base_ms=BASE, level=level, rows=as_text, newest=last, matured=len(stable)
+    drawn = ((number // per_bar * HOUR, s, c) for number, (s, c) in enumerate(zip(stable.tolist(), candidate.tolist(), strict=True)))
+    return merge_outcomes(
+        Outcomes(**PAIR, rows={str(ts // BASE): (1.0, s, c, s * s, c * c, s * c)}, newest=ts, matured=1) for ts, s, c in drawn
     )
 
 

@@ -7,55 +7,20 @@ Since halving commutes with adding, tables merge in any order to the same result
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from walkforward_core.stats import Outcomes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-__all__ = ["MAX_ROWS", "Table", "add_outcome", "batch_key", "coarsen", "merge_outcomes"]
+__all__ = ["MAX_ROWS", "merge_outcomes"]
 
 MAX_ROWS = 128
 """A table that has this many rows is coarsened at once."""
 
 Batch = tuple[float, float, float, float, float, float]
 Table = dict[int, Batch]
-
-
-def batch_key(ts: int, base_ms: int, level: int) -> int:
-    """Return the key of a prediction made on the bar at ``ts`` (epoch milliseconds); ``base_ms`` is the label's horizon."""
-    return ts // (base_ms << level)
-
-
-def coarsen(table: Mapping[int, Batch], steps: int = 1) -> Table:
-    """Return ``table`` with its batches 2^steps times as long, exactly."""
-    result: Table = {}
-    for key, batch in table.items():
-        wide = key >> steps
-        found = result.get(wide)
-        result[wide] = batch if found is None else _add(found, batch)
-    return result
-
-
-def add_outcome(table: Table, level: int, ts: int, base_ms: int, stable: float, candidate: float) -> tuple[Table, int]:
-    """Return table and level after one more outcome: net returns of both arms for the prediction made at ``ts``.
-
-    ``table`` itself is changed when it need not be coarsened.
-
-    Raises
-    ------
-    ValueError
-        A return is not finite.
-    """
-    if not (math.isfinite(stable) and math.isfinite(candidate)):
-        raise ValueError(f"outcome at {ts}: returns {stable} and {candidate} must be finite; reject it where it arrives")
-    key = batch_key(ts, base_ms, level)
-    batch = (1.0, stable, candidate, stable * stable, candidate * candidate, stable * candidate)
-    found = table.get(key)
-    table[key] = batch if found is None else _add(found, batch)
-    return _fit(table, level)
 
 
 def merge_outcomes(many: Iterable[Outcomes]) -> Outcomes:
@@ -98,8 +63,17 @@ def merge_outcomes(many: Iterable[Outcomes]) -> Outcomes:
 
 def _fit(table: Table, level: int) -> tuple[Table, int]:
     while len(table) >= MAX_ROWS:
-        table, level = coarsen(table), level + 1
+        table, level = _coarsen(table), level + 1
     return table, level
+
+
+def _coarsen(table: Table) -> Table:
+    """Return the table with batches twice as long, exactly."""
+    result: Table = {}
+    for key, batch in table.items():
+        found = result.get(key >> 1)
+        result[key >> 1] = batch if found is None else _add(found, batch)
+    return result
 
 
 def _add(a: Batch, b: Batch) -> Batch:
