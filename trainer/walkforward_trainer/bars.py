@@ -104,7 +104,7 @@ def _epoch_ms(series: pl.Series, name: str, zone: str) -> npt.NDArray[np.int64]:
             series = series.dt.replace_time_zone(zone, ambiguous="raise", non_existent="raise")
         return series.dt.epoch("ms").to_numpy()
     except pl.exceptions.PolarsError as error:
-        first = str(error).splitlines()[0]
+        first = str(error).splitlines()[0].partition(". You may")[0]
         if "parse time zone" in first:
             raise BadConfiguration(Reason.SPEC_INVALID, f"data.timeZone {zone!r}: {first}; write an IANA name, Europe/London") from error
         raise BadData(

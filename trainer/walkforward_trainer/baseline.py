@@ -103,8 +103,8 @@ def _incomparable(manifest: Manifest, rows: Rows, plan: Plan) -> str:
         return f"the baseline reads features that this release does not have: {', '.join(strangers)}"
     if lookback(manifest.input.features) > rows.start:
         return f"the baseline's features need {lookback(manifest.input.features)} bars before the window, {rows.start} are there"
-    theirs = (manifest.decision.kind, manifest.horizon.bars, manifest.data.timeframe)
-    ours = (plan.decision.kind, plan.target.horizon_bars, plan.data.timeframe)
+    theirs = f"{manifest.decision.kind} over {manifest.horizon.bars} bars of {manifest.data.timeframe}"
+    ours = f"{plan.decision.kind} over {plan.target.horizon_bars} bars of {plan.data.timeframe}"
     if theirs != ours:
-        return f"the baseline decides {theirs}, the candidate {ours} (kind, horizon, timeframe)"
+        return f"the baseline decides {theirs}, the candidate {ours}"
     return ""

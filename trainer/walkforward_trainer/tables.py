@@ -107,7 +107,7 @@ def _columns(frame: pl.DataFrame, name: str) -> pl.DataFrame:
     picked = [pl.col(time).alias("time")]
     for column in PRICES:
         series = frame.get_column(by_lower[column])
-        if not (series.dtype.is_numeric() or series.dtype == pl.Null):
+        if frame.height and not (series.dtype.is_numeric() or series.dtype == pl.Null):
             sample = series.drop_nulls().head(1).to_list()
             raise BadData(
                 Reason.COLUMN_TYPE,

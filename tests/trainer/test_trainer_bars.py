@@ -1,0 +1,208 @@
+"""Reading bars: formats, time stamps, symbols, the cut at asOf; what is refused and in which words."""
+
+from __future__ import annotations
+
+import gzip
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import pytest
+from trainer_runs import HOUR, NOW, eurusd, run_document, spec
+
+from walkforward_core.objectstore import FileStore
+from walkforward_trainer.bars import RawBars, read_bars
+from walkforward_trainer.errors import BadConfiguration, BadData, Reason, RunError
+from walkforward_trainer.plan import make_plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AS_OF = "2024-01-02T00:00:00Z"
+START = 1_704_067_200_000  # 2024-01-01T00:00:00Z
+
+
+def frame(count: int = 30) -> pl.DataFrame:
+    close = [1.0 + i / 100 for i in range(count)]
+    return pl.DataFrame(
+        {
+            "time": pl.datetime_range(pl.datetime(2024, 1, 1), pl.datetime(2024, 1, 1) + pl.duration(hours=count - 1), "1h", eager=True),
+            "open": close,
+            "high": [c + 0.001 for c in close],
+            "low": [c - 0.001 for c in close],
+            "close": close,
+            "volume": list(range(count)),
+        }
+    )
+
+
+def read(uri: Path | str, **data: Any) -> RawBars:
+    fields = spec(uri, "file:///models")
+    fields["data"] |= data
+    return read_bars(FileStore(), make_plan(run_document(fields, AS_OF)), now_ms=NOW)
+
+
+def write(table: pl.DataFrame, path: Path) -> Path:
+    suffix = path.name.partition(".")[2]
+    if suffix == "csv.gz":
+        path.write_bytes(gzip.compress(table.write_csv().encode()))
+    elif suffix == "csv":
+        table.write_csv(path)
+    elif suffix == "parquet":
+        table.write_parquet(path)
+    elif suffix == "feather":
+        table.write_ipc(path)
+    else:
+        table.write_ndjson(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("b.csv", "csv"), ("b.csv.gz", "csv"), ("b.parquet", "parquet"), ("b.feather", "feather"), ("b.jsonl", "jsonl")]
+)
+def test_every_format_gives_the_same_bars(tmp_path: Path, name: str, kind: str) -> None:
+    raw = read(write(frame(), tmp_path / name), format=kind)
+    assert raw.bars.time.dtype == np.int64
+    np.testing.assert_array_equal(raw.bars.time, START + HOUR * np.arange(1, 25))
+    np.testing.assert_allclose(raw.bars.close, 1 + np.arange(24) / 100)
+    assert raw.bars.volume.dtype == np.float64
+    assert (raw.files, raw.later) == (1, 6)
+
+
+def test_the_bar_that_is_still_open_at_as_of_is_left_out(tmp_path: Path) -> None:
+    path = write(frame(24), tmp_path / "b.csv")
+    assert len(read(path).bars) == 24
+    fields = spec(path, "file:///models")
+    late = read_bars(FileStore(), make_plan(run_document(fields, "2024-01-01T23:59:59Z")), now_ms=NOW)
+    assert (len(late.bars), late.later) == (23, 1)
+
+
+def test_stamps_at_the_close_are_taken_as_the_close(tmp_path: Path) -> None:
+    raw = read(write(frame(), tmp_path / "b.csv"), barTime="close")
+    assert raw.bars.time[0] == START
+    assert len(raw.bars) == 25
+
+
+@pytest.mark.parametrize("unit", [1_000, 1, 0.001, 0.000_001])
+def test_numbers_since_1970_in_any_unit(tmp_path: Path, unit: float) -> None:
+    stamps = [round((START + HOUR * i) / unit) for i in range(30)]
+    raw = read(write(frame().with_columns(pl.Series("time", stamps)), tmp_path / "b.csv"))
+    assert raw.bars.time[0] == START + HOUR
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "expected_hours"),
+    [
+        ("%Y-%m-%dT%H:%M:%SZ", "America/New_York", 1),
+        ("%Y-%m-%d %H:%M:%S+02:00", "Etc/UTC", -1),
+        ("%Y-%m-%d %H:%M", "America/New_York", 6),
+        ("%Y-%m-%d %H:%M:%S%.3f", "Etc/UTC", 1),
+    ],
+)
+def test_text_with_and_without_offset(tmp_path: Path, text: str, zone: str, expected_hours: int) -> None:
+    table = frame(20).with_columns(pl.col("time").dt.strftime(text))
+    raw = read(write(table, tmp_path / "b.jsonl"), format="jsonl", timeZone=zone)
+    assert (raw.bars.time[0] - START) / HOUR == expected_hours
+
+
+def test_daily_dates(tmp_path: Path) -> None:
+    table = frame(3).with_columns(pl.Series("time", ["2023-12-29", "2023-12-30", "2023-12-31"]))
+    raw = read(write(table, tmp_path / "b.csv"), timeframe="1d")
+    assert raw.bars.time[-1] == START
+
+
+def test_columns_in_any_case_and_an_unnamed_index() -> None:
+    assert eurusd().read_text(encoding="utf-8").startswith(",Open,High,Low,Close,Volume")
+    fields = spec(eurusd(), "file:///models")
+    raw = read_bars(FileStore(), make_plan(run_document(fields)), now_ms=NOW)
+    assert (len(raw.bars), raw.later) == (2200, 2800)
+
+
+def test_files_below_a_prefix_are_joined_by_time_not_by_name(tmp_path: Path) -> None:
+    folder = tmp_path / "bars"
+    folder.mkdir()
+    write(frame()[12:], folder / "a.csv")
+    write(frame()[:12], folder / "b.csv")
+    (folder / "README.txt").write_text("not bars", encoding="utf-8")
+    for uri in (folder, folder.as_uri() + "/"):
+        raw = read(uri)
+        np.testing.assert_array_equal(raw.bars.time, START + HOUR * np.arange(1, 25))
+        assert raw.files == 2
+
+
+def test_only_the_symbol_that_was_asked_for(tmp_path: Path) -> None:
+    both = pl.concat([frame(10).with_columns(symbol=pl.lit("EURUSD")), frame(10).with_columns(symbol=pl.lit("GBPUSD"), close=pl.lit(2.0))])
+    assert read(write(both, tmp_path / "b.csv")).bars.close.max() < 2
+    with pytest.raises(BadData, match="no rows of symbol 'USDJPY', there are EURUSD, GBPUSD") as caught:
+        read(tmp_path / "b.csv", symbols=["USDJPY"])
+    assert caught.value.reason is Reason.SYMBOL_MISSING
+
+
+def bad(table: pl.DataFrame, **columns: Any) -> pl.DataFrame:
+    return table.with_columns(**columns)
+
+
+@pytest.mark.parametrize(
+    ("table", "reason", "words"),
+    [
+        (frame().drop("close"), Reason.COLUMN_MISSING, "no column close among 'time', 'open'"),
+        (frame().rename({"time": "when"}), Reason.COLUMN_MISSING, "no column time among"),
+        (bad(frame(), close=pl.lit("1,08")), Reason.COLUMN_TYPE, "'close' is String, not a number .first value '1,08'."),
+        (
+            bad(frame(), time=pl.lit("31.01.2024 12:00")),
+            Reason.TIME_STAMPS,
+            "30 time stamps are not ISO 8601, the first is '31.01.2024 12:00'",
+        ),
+        (bad(frame(), time=pl.lit("2024-13-01 00:00:00")), Reason.TIME_STAMPS, "not unambiguous ISO 8601"),
+        (bad(frame(), time=pl.lit(None)), Reason.TIME_STAMPS, "30 rows have no time stamp"),
+        (frame().clear(), Reason.EMPTY_WINDOW, "no rows"),
+        (bad(frame(), time=pl.col("time") + pl.duration(days=400)), Reason.EMPTY_WINDOW, "no bar was closed at asOf"),
+        (bad(frame(), time=pl.col("time") + pl.duration(days=3650)), Reason.FUTURE_BARS, "30 bars lie in the future"),
+    ],
+)
+def test_bad_files_are_refused_by_name(tmp_path: Path, table: pl.DataFrame, reason: Reason, words: str) -> None:
+    with pytest.raises(BadData, match=words) as caught:
+        read(write(table, tmp_path / "b.csv"))
+    assert caught.value.reason is reason
+
+
+def test_numbers_in_an_absurd_unit_are_bars_from_the_future(tmp_path: Path) -> None:
+    stamps = [(START + HOUR * i) * 20 for i in range(30)]
+    with pytest.raises(BadData, match="check the unit") as caught:
+        read(write(frame().with_columns(pl.Series("time", stamps)), tmp_path / "b.csv"))
+    assert caught.value.reason is Reason.FUTURE_BARS
+
+
+def test_mixed_offsets_are_refused(tmp_path: Path) -> None:
+    stamps = ["2024-01-01T00:00:00Z", *(f"2024-01-01T{hour:02d}:00:00" for hour in range(1, 24))]
+    with pytest.raises(BadData, match="23 of 24 time stamps have no offset"):
+        read(write(frame(24).with_columns(pl.Series("time", stamps)), tmp_path / "b.csv"))
+
+
+def test_an_hour_that_the_zone_does_not_have_is_refused(tmp_path: Path) -> None:
+    table = frame(5).with_columns(time=pl.datetime_range(pl.datetime(2023, 3, 26), pl.datetime(2023, 3, 26, 4), "1h", eager=True))
+    with pytest.raises(BadData, match="non-existent in time zone 'Europe/London'; deliver them in UTC") as caught:
+        read(write(table, tmp_path / "b.parquet"), format="parquet", timeZone="Europe/London")
+    assert caught.value.reason is Reason.TIME_STAMPS
+
+
+def test_a_zone_that_does_not_exist_is_the_spec_s_fault(tmp_path: Path) -> None:
+    with pytest.raises(BadConfiguration, match=r"data\.timeZone 'Mars/Olympus'"):
+        read(write(frame(), tmp_path / "b.csv"), timeZone="Mars/Olympus")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "feather", "jsonl"])
+@pytest.mark.parametrize("content", [b"", b"\x00\x01garbage\xff", b'{"time": '])
+def test_a_broken_file_is_refused_whatever_it_holds(tmp_path: Path, kind: str, content: bytes) -> None:
+    path = tmp_path / "b.bin"
+    path.write_bytes(content)
+    with pytest.raises(RunError) as caught:
+        read(path, format=kind)
+    assert caught.value.reason in {Reason.DATA_UNREADABLE, Reason.COLUMN_MISSING}
+    assert "b.bin" in str(caught.value)
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match=r"neither a file nor a prefix with \.parquet or \.pq files") as caught:
+        read(tmp_path / "nowhere", format="parquet")
+    assert caught.value.reason is Reason.DATA_NOT_FOUND
