@@ -6,6 +6,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 import pytest
+import releases
 from api_server import RealApi, real_api
 from kube import Kube
 
@@ -36,3 +37,10 @@ def namespace(kube: Kube) -> Iterator[str]:
     kube.create(item).raise_for_status()
     yield name
     kube.delete(item)
+
+
+@pytest.fixture(scope="session")
+def installed(kube: Kube) -> Kube:
+    """The API with both releases of `releases.py` installed, once for all tests of a worker."""
+    releases.both(kube)
+    return kube

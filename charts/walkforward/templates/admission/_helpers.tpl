@@ -25,8 +25,16 @@ metadata:
   labels: {{- include "walkforward.labels" $root | nindent 4 }}
 {{- end -}}
 
-{{/* Is the requester the operator, or one who may go past it? The controllers that empty a namespace may, or it would never go. */}}
-{{- define "walkforward.mayWrite" -}}
-request.userInfo.username in {{ list (include "walkforward.user" .) "system:serviceaccount:kube-system:namespace-controller" "system:serviceaccount:kube-system:generic-garbage-collector" "system:kube-controller-manager" | toJson }} ||
-      request.userInfo.groups.exists(g, g in {{ .Values.breakGlass.groups | toJson }})
+{{/*
+Match conditions that leave out the operator, the break-glass group, and the controllers that empty a namespace: were they held up, it would
+never go. They are match conditions and no validation, so that no error of a later expression can stop them.
+*/}}
+{{- define "walkforward.everybodyElse" -}}
+- name: not-the-operator-and-no-controller
+  expression: >-
+    !(request.userInfo.username in [{{ include "walkforward.user" . | squote }},
+    'system:serviceaccount:kube-system:namespace-controller', 'system:serviceaccount:kube-system:generic-garbage-collector',
+    'system:kube-controller-manager'])
+- name: not-by-break-glass
+  expression: "!request.userInfo.?groups.orValue([]).exists(g, g in {{ .Values.breakGlass.groups | toJson | replace "\"" "'" }})"
 {{- end -}}
