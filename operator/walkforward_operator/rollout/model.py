@@ -7,12 +7,13 @@ the :class:`Decision` out in this order: ``first`` (an abort writes the routing 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from walkforward_core.api.rollout import RolloutSpec
     from walkforward_core.bundle import Manifest, Reference
     from walkforward_core.evidence import Evidence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from walkforward_operator.rollout.status import RolloutStatus
 
 __all__ = [
+    "EVERYTHING",
     "Action",
     "Bundle",
     "Decision",
@@ -110,7 +112,8 @@ class Bundle:
 class Source:
     """The newest bundle that the rollout may serve; ``run`` and ``at_ms`` say where it came from.
 
-    ``reason`` and ``message`` say why there is none, or why it cannot be read (retrain missing, nothing published yet, store away, digest differs).
+    ``reason`` and ``message`` say why there is none, or why it cannot be read: retrain missing, nothing published, store away, digest
+    differs.
     """
 
     bundle: Bundle | None = None
@@ -122,11 +125,18 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """How far the decision ledger lags behind: ``waiting`` records are not yet in the store; ``error`` says why."""
+    """How far the decision ledger has come.
 
-    waiting: int = 0
-    head: str = ""
+    ``stored`` is the highest sequence number of this rollout that is known to be in the store, None while that is not known (after a
+    restart); without a ledger every number counts as stored (:data:`EVERYTHING`). ``error`` says why it lags.
+    """
+
+    stored: int | None = None
     error: str = ""
+
+
+EVERYTHING = 2**62
+"""``Ledger.stored`` where no ledger is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +146,7 @@ class Observation:
     ``bundles`` has those of the models in document and status, by manifest digest; one that cannot be read is absent.
     ``evidence`` is the merge of banked totals and newest polls; ``poll_age_ms`` is the age of the newest poll of any ready pod.
     ``unattended_ms`` is the time, since the status was last written, in which no operator held the Lease: it is no soak time.
+    ``router_error`` says why the last write of the document failed, where it was not a conflict.
     """
 
     target: Target
@@ -148,6 +159,7 @@ class Observation:
     ledger: Ledger = Ledger()
     unattended_ms: int = 0
     namespace_terminating: bool = False
+    router_error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,10 +201,15 @@ class Emit:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One entry of the decision ledger: what was decided, on which evidence."""
+    """One entry of the decision ledger: what was decided, on which evidence.
 
+    It is asked for again in every decision until ``Ledger.stored`` has reached ``seq``; storing it twice is to have no effect.
+    ``body`` is the JSON text that ``status.entries`` has.
+    """
+
+    seq: int
     kind: str
-    body: Mapping[str, Any]
+    body: str
 
 
 Action: TypeAlias = WriteRouting | SetFinalizer | DeletePod | Emit | Record

@@ -160,6 +160,8 @@ class Walk(Part, frozen=True, kw_only=True):
 
     kind: WalkKind
     """Bootstrap for the first model, Canary otherwise."""
+    model: Model
+    """What is on trial."""
     plan: Word
     """Hash of phases, shadow, gates and the way of counting; an edit of those restarts the walk."""
     step: int = 0
@@ -291,6 +293,8 @@ class Approval(Part, frozen=True, kw_only=True):
     """When it was asked for."""
     expires_at: Instant
     """Until when it can be given and used."""
+    wait_ms: int = 0
+    """How long that was from the start, in milliseconds; an edit of `approval.expires` moves the end."""
     by: Word = ""
     """Who gave it."""
     at: Instant | None = None

@@ -1,0 +1,188 @@
+"""The reconciler of ModelRollouts: observe → decide → act → write status.
+
+What the watches brought is looked at first; as long as it asks for nothing, no request is made. An abort is carried out on it at
+once, since its write of the routing document holds only on the version that was seen. For everything else the API server is asked
+and decided upon anew. Nothing here waits for pods, for the object store or for the ledger: they wake the rollout when they have news.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final, Protocol
+
+from walkforward_operator.cluster.errors import Conflict, NotFound
+from walkforward_operator.cluster.kinds import ROLLOUT
+from walkforward_operator.rollout.act import Acts, Failed
+from walkforward_operator.rollout.decide import decide
+from walkforward_operator.rollout.memory import Memory
+from walkforward_operator.rollout.model import Record
+from walkforward_operator.rollout.observe import read_subject
+from walkforward_operator.rollout.see import Eyes
+from walkforward_operator.rollout.status import RolloutPhase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from walkforward_operator.bundles import Bundles
+    from walkforward_operator.cluster.kinds import Kind
+    from walkforward_operator.cluster.protocol import Cluster, Reader
+    from walkforward_operator.cluster.store import Store
+    from walkforward_operator.events import Events
+    from walkforward_operator.evidence.client import Pods
+    from walkforward_operator.ledger import LedgerBook
+    from walkforward_operator.metrics import Metrics
+    from walkforward_operator.reconciler import Key
+    from walkforward_operator.rollout.model import Decision
+    from walkforward_operator.rollout.observe import Subject
+    from walkforward_operator.rollout.see import Seen
+
+__all__ = ["Attendance", "RolloutReconciler"]
+
+_log: Final = logging.getLogger(__name__)
+_PASSES: Final = 20
+_VERDICTS: Final = {"Pass": 1.0, "NoData": 0.0, "Fail": -1.0}
+
+
+class Attendance(Protocol):
+    """Knows when nobody was watching; :class:`walkforward_operator.lease.LeaseElection` is one."""
+
+    def unattended_ms(self, since_ms: int) -> int:
+        """Return for how many milliseconds after ``since_ms`` nobody held the Lease."""
+        ...
+
+
+class RolloutReconciler:
+    """A :class:`walkforward_operator.reconciler.Reconciler`; ``wake`` puts a key into its queue, ``now_ms`` gives epoch milliseconds."""
+
+    kind: Kind = ROLLOUT
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        store: Store,
+        *,
+        pods: Pods,
+        bundles: Bundles,
+        ledger: LedgerBook,
+        events: Events,
+        attendance: Attendance,
+        metrics: Metrics,
+        wake: Callable[[Key], None],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._pods = pods
+        self._ledger = ledger
+        self._metrics = metrics
+        self._wake = wake
+        self._now_ms = now_ms
+        self._eyes = Eyes(cluster, bundles, ledger, attendance)
+        self._acts = Acts(cluster, store, ledger, events, metrics, now_ms)
+        self._memories: dict[Key, Memory] = {}
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Bring one ModelRollout where its spec wants it; return after how many seconds to look again."""
+        hint = await read_subject(self._store, key)
+        if hint is None:
+            await self._forget(key)
+            return None
+        memory = await self._remember(key, hint)
+        seen, decision = await self._decide(self._store, hint, memory)
+        if not _asks(decision, hint):
+            return await self._tend(key, memory, hint, seen, decision)
+        if decision.first:
+            try:
+                return await self._carry_out(key, memory, hint, seen, decision)
+            except (Conflict, NotFound) as error:
+                _log.info("%s: decided on an old state (%s); decided again", key, error)
+        elif seen.loading:
+            return await self._tend(key, memory, hint, seen, decision)
+        live = await read_subject(self._cluster, key)
+        if live is None or live.rollout.uid != hint.rollout.uid:
+            return None  # the watch is about to say so
+        self._store.put(ROLLOUT, live.body)
+        seen, decision = await self._decide(self._cluster, live, memory)
+        return await self._carry_out(key, memory, live, seen, decision)
+
+    async def close(self) -> None:
+        """Ask no pod any more."""
+        await asyncio.gather(*(memory.attendant.stop() for memory in self._memories.values()))
+
+    async def _decide(self, reader: Reader, subject: Subject, memory: Memory) -> tuple[Seen, Decision]:
+        seen = await self._eyes.see(reader, subject, memory)
+        return seen, decide(subject.rollout, subject.status, seen.observation, self._now_ms())
+
+    async def _carry_out(self, key: Key, memory: Memory, subject: Subject, seen: Seen, decision: Decision) -> float | None:
+        """Do what was decided, in its order; what a failure leaves undone is decided upon again."""
+        polled = memory.attendant.poll_age()
+        try:
+            did = await self._acts.carry_out(memory, subject, seen, decision)
+        except Failed as failure:
+            memory.router_error = str(failure)
+            _log.warning("%s: %s", key, failure)
+            await self._tend(key, memory, subject, seen, decision)
+            return 1.0
+        if polled is not None:
+            self._metrics.decision_lag.observe(polled)
+        after = await self._tend(key, memory, subject, seen, decision)
+        memory.passes = memory.passes + 1 if did else 0
+        if memory.passes > _PASSES:  # two decisions that undo each other must not turn in a circle at full speed
+            _log.error("%s: %d writes in a row without coming to rest", key, memory.passes)
+            return 5.0
+        return 0.0 if did else after
+
+    async def _tend(self, key: Key, memory: Memory, subject: Subject, seen: Seen, decision: Decision) -> float | None:
+        """Do what needs no decision: records, pushes, questions to the pods, metrics; return when to look again, in seconds."""
+        for action in decision.then:
+            if isinstance(action, Record):
+                self._ledger.add(seen.ref, action, wake=memory.wake)
+        memory.attendant.attend(seen.need)
+        again = await self._acts.push(memory, seen)
+        self._measure(key, memory, seen, decision)
+        waits = [again] if again is not None else []
+        if decision.requeue_after_ms is not None:
+            waits.append(max(decision.requeue_after_ms, 0) / 1000)
+        return min(waits, default=None)
+
+    async def _remember(self, key: Key, subject: Subject) -> Memory:
+        known = self._memories.get(key)
+        if known is not None and known.uid == subject.rollout.uid:
+            return known
+        if known is not None:
+            await self._forget(key)
+
+        def wake() -> None:
+            self._wake(key)
+
+        memory = Memory.of(subject.rollout.uid, self._pods, self._cluster, metrics=self._metrics, wake=wake)
+        self._memories[key] = memory
+        return memory
+
+    async def _forget(self, key: Key) -> None:
+        memory = self._memories.pop(key, None)
+        if memory is not None:
+            await memory.attendant.stop()
+            self._ledger.forget(memory.uid)
+            self._metrics.forget(*key)
+
+    def _measure(self, key: Key, memory: Memory, seen: Seen, decision: Decision) -> None:
+        status = decision.status
+        self._metrics.weight.labels(*key).set(status.weight)
+        if status.phase is not memory.phase:
+            memory.phase = status.phase
+            self._metrics.set_phase(*key, status.phase, known=[phase.value for phase in RolloutPhase])
+        for gate in status.gates:
+            self._metrics.gate_verdict.labels(*key, gate.name).set(_VERDICTS[gate.verdict])
+            if gate.value is not None:
+                self._metrics.gate_value.labels(*key, gate.name).set(gate.value)
+        took = memory.abort_verified(seen)
+        if took is not None:
+            self._metrics.abort_seconds.observe(took)
+            self._metrics.abort_latency.labels(*key).set(took)
+
+
+def _asks(decision: Decision, subject: Subject) -> bool:
+    """Whether anything has to be written into the cluster; a record is asked for until it is stored, and goes elsewhere."""
+    return bool(decision.first) or decision.status != subject.status or any(not isinstance(action, Record) for action in decision.then)
