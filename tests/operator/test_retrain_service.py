@@ -695,6 +695,26 @@ async def test_a_run_that_was_never_created_is_not_started_with_what_is_no_longe
     assert world.status().history[0].reason == "ImageNotAllowed"
 
 
+async def test_the_next_run_waits_until_the_job_of_one_that_was_given_up_is_gone() -> None:
+    world = World()
+    world.apply(HOURLY, annotations=manual("a"))
+    await world.settle()
+    [job] = world.active
+    world.now_ms += HOUR
+    body = world.cluster.peek(JOB, "prod", job)
+    world.pod(job, phase="Pending", waiting={"reason": "ErrImagePull"})
+    world.now_ms += 10 * MINUTE
+    await world.reconciler.reconcile(KEY)
+    assert world.jobs == []
+    assert world.status().run is None, "the slot that is due did not begin beside the Job that is being deleted"
+    world.cluster.put(JOB, body)
+    await world.reconciler.reconcile(KEY)
+    assert world.status().run is None
+    await world.settle()
+    [other] = world.active
+    assert other != job
+
+
 async def test_jobs_stay_as_long_as_their_runs_are_in_the_history() -> None:
     world = World()
     for count in range(4):
