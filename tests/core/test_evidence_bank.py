@@ -159,11 +159,11 @@ class Banking(RuleBasedStateMachine):
     def teardown(self) -> None:
         bank_module.OPEN_PER_SHARD = getattr(self, "shard_size", bank_module.OPEN_PER_SHARD)
 
-    @rule()
-    def a_pod_starts(self) -> None:
+    @rule(amount=st.integers(1, 30))
+    def a_pod_starts(self, amount: int) -> None:
         if len(self.live) < 5:
             self.names += 1
-            self.live[source_of(f"pod{self.names}", "boot")] = (0, {})
+            self.live[source_of(f"pod{self.names}", "boot")] = (1, {self.phase: amount})
 
     @rule(pick=st.integers(0, 9), amount=st.integers(1, 30))
     def it_counts(self, pick: int, amount: int) -> None:
@@ -175,10 +175,9 @@ class Banking(RuleBasedStateMachine):
     @rule()
     def the_operator_polls(self) -> None:
         for source, (seq, counts) in self.live.items():
-            if seq:
-                pod, _, boot = source.partition("/")
-                self.bank = self.bank.absorb(snapshot(pod, boot, seq, counts), phase_from=self.phase)
-                self.known[source] = counts
+            pod, _, boot = source.partition("/")
+            self.bank = self.bank.absorb(snapshot(pod, boot, seq, counts), phase_from=self.phase)
+            self.known[source] = counts
 
     @rule(pick=st.integers(0, 9))
     def a_pod_vanishes(self, pick: int) -> None:
@@ -227,7 +226,7 @@ class Banking(RuleBasedStateMachine):
         assert evidence.sources == len(self.known)
 
 
-Banking.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+Banking.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 TestBanking = Banking.TestCase
 
 
