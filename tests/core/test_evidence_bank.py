@@ -129,7 +129,9 @@ def test_evidence_is_the_plain_sum_over_sources(sources: list[dict[int, int]], f
         assert candidate.latency.n == sum(amount + 1 for amount in flat)
         assert candidate.latency.k2n == sum(amount / 4 for amount in flat)
         assert (pair.n, pair.positions.sum_s) == (sum(flat), sum(amount / 2 for amount in flat))
-        if flat:
+        if scope is evidence.phase:
+            assert (candidate.features.counts, candidate.score) == ((), ())
+        elif flat:
             assert candidate.features.counts[0] == (sum(flat),) * 10
             assert candidate.features.min == (float(-max(flat)), None)
             assert candidate.score == tuple(sum(amount + place for amount in flat) for place in range(10))

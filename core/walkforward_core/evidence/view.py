@@ -11,7 +11,7 @@ from walkforward_core import drift
 from walkforward_core.evidence.outcomes import merge_outcomes
 from walkforward_core.evidence.rows import merge_pairs, total
 from walkforward_core.pods import ModelRole
-from walkforward_core.stats import Pair, Row
+from walkforward_core.stats import FeatureCounts, Pair, Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,7 +52,7 @@ class Evidence:
     walk:
         Since ``evidenceFrom``: drift and paired counts.
     phase:
-        Generations of the phase: latency and errors.
+        Generations of the phase: latency and errors. Drift counts are left out, they are judged over the walk.
     outcomes:
         Matured outcomes of the pair under the plan, or None.
     conflict:
@@ -89,7 +89,8 @@ class Evidence:
         rows = [row for part in parts for row in part.rows]
         pairs = [pair for part in parts for pair in part.pairs if (pair.stable, pair.candidate) == (stable, candidate)]
         walk = _scope(rows, pairs, stable, candidate)
-        in_phase = [row for row in rows if first <= row.generation <= last]
+        # features are nine tenths of a row and of the work of adding it
+        in_phase = [structs.replace(row, features=FeatureCounts(), score=(), classes=()) for row in rows if first <= row.generation <= last]
         phase = _scope(in_phase, [pair for pair in pairs if first <= pair.generation <= last], stable, candidate)
         tables = [table for part in parts for table in part.outcomes if (table.stable, table.candidate) == (stable, candidate)]
         outcomes, conflict = _outcomes(tables)
