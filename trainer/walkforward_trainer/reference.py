@@ -104,7 +104,7 @@ def _freeze(column: Column, windows: tuple[int, ...]) -> _Frozen:
 
 
 def _worst(frozen: Sequence[_Frozen], window: int) -> float:
-    """Return M(W); a column that never moves has a quantile of zero and no say."""
+    """Return M(W), over the columns whose null is not zero throughout."""
     ratios = [float(column.null[window].max()) / column.quantile(window) for column in frozen if column.quantile(window) > 0]
     return max(ratios, default=1.0)
 
