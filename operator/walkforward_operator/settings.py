@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from walkforward_core.errors import WalkforwardError
 from walkforward_core.names import ADMIN_PORT
+from walkforward_operator.retrain.allowed import Installation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,23 +26,11 @@ class SettingsError(WalkforwardError):
 
 @dataclass(frozen=True, slots=True)
 class ObjectStoreSettings:
-    """Where bundles may be read from, where the ledger goes, and the Secret that trainer Jobs get (contract C9)."""
+    """Where bundles may be read from, and where the ledger goes (contract C9)."""
 
     bundle_roots: tuple[str, ...]
     ledger_uri: str
-    secret_name: str
     allow_file: bool
-
-
-@dataclass(frozen=True, slots=True)
-class TrainerSettings:
-    """What a ModelRetrain may ask for: images, Secrets and places of data, beside the trainer's default image."""
-
-    image: str
-    pull_policy: str
-    allowed_images: tuple[str, ...]
-    allowed_secrets: tuple[str, ...]
-    allowed_uris: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +43,7 @@ class Settings:
     pod_namespace: str
     lease_name: str
     object_store: ObjectStoreSettings
-    trainer: TrainerSettings
+    installation: Installation
     metrics_port: int
     server_admin_port: int
     log_level: str
@@ -76,16 +65,9 @@ class Settings:
             object_store=ObjectStoreSettings(
                 bundle_roots=roots,
                 ledger_uri=read.uris("OBJECT_STORE_LEDGER_URI", schemes)[0].rstrip("/"),
-                secret_name=read.text("OBJECT_STORE_SECRET_NAME", ""),
                 allow_file=file_store,
             ),
-            trainer=TrainerSettings(
-                image=read.text("TRAINER_IMAGE"),
-                pull_policy=read.choice("TRAINER_IMAGE_PULL_POLICY", _POLICIES, "IfNotPresent"),
-                allowed_images=read.items("ALLOWED_TRAINER_IMAGES"),
-                allowed_secrets=read.items("ALLOWED_SECRETS"),
-                allowed_uris=read.uris("ALLOWED_URI_PREFIXES", schemes, roots),
-            ),
+            installation=read.installation(schemes, roots),
             metrics_port=read.port("METRICS_PORT", 8081),
             server_admin_port=read.port("SERVER_ADMIN_PORT", ADMIN_PORT),
             log_level=read.choice("LOG_LEVEL", _LEVELS, "INFO"),
@@ -139,6 +121,20 @@ class _Reader:
         if not found.isdecimal() or not 0 <= int(found) <= 65_535:
             raise SettingsError(f"{variable} is {found!r}; write a port, 1 to 65535, or 0 for any free one")
         return int(found)
+
+    def installation(self, schemes: tuple[str, ...], roots: tuple[str, ...]) -> Installation:
+        return Installation(
+            image=self.text("TRAINER_IMAGE"),
+            secret=self.text("OBJECT_STORE_SECRET_NAME", ""),
+            pull_policy=self.choice("TRAINER_IMAGE_PULL_POLICY", _POLICIES, "IfNotPresent"),
+            pull_secrets=self.items("TRAINER_PULL_SECRETS"),
+            service_account=self.text("TRAINER_SERVICE_ACCOUNT", ""),
+            images=self.items("ALLOWED_TRAINER_IMAGES"),
+            secrets=self.items("ALLOWED_SECRETS"),
+            data_roots=tuple(dict.fromkeys((*self.uris("ALLOWED_URI_PREFIXES", schemes, roots), *roots))),
+            bundle_roots=roots,
+            metadata_prefixes=self.items("ALLOWED_METADATA_PREFIXES"),
+        )
 
     def count(self, variable: str) -> int | None:
         found = self.text(variable, "")

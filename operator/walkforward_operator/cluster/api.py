@@ -78,11 +78,13 @@ class KubernetesCluster:
         """Return one object."""
         return await self._send("GET", kind.path(namespace, name))
 
-    async def list(self, kind: Kind, namespace: str, *, labels: Mapping[str, str] | None = None) -> list[Object]:
-        """Return the objects that carry all ``labels``, read in pages."""
+    async def list(self, kind: Kind, namespace: str, *, labels: Mapping[str, str] | None = None, selector: str = "") -> list[Object]:
+        """Return the objects that carry all ``labels``, or that a ``selector`` in the API server's own syntax takes, read in pages."""
         query: dict[str, Any] = {"limit": _PAGE}
         if labels:
-            query["labelSelector"] = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+            selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+        if selector:
+            query["labelSelector"] = selector
         found: list[Object] = []
         while True:
             page = await self._send("GET", kind.path(namespace), query=query)

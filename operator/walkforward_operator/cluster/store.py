@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from walkforward_core.names import STATUS_MANAGER
 from walkforward_operator.cluster.errors import NotFound
-from walkforward_operator.cluster.kinds import DEPLOYMENT, POD
+from walkforward_operator.cluster.kinds import CONFIG_MAP, DEPLOYMENT, POD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -15,15 +17,25 @@ if TYPE_CHECKING:
 
 __all__ = ["Store", "trimmed"]
 
+_TOMBSTONES = 4096
 _BULKY_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def trimmed(kind: Kind, found: Object) -> Object:
     """Return ``found`` without what nobody here looks at: it is most of the bytes of a Pod or a Deployment."""
     metadata = {key: value for key, value in found["metadata"].items() if key != "managedFields"}
+    written = [
+        {"manager": entry["manager"], "time": entry.get("time")}
+        for entry in found["metadata"].get("managedFields") or ()
+        if entry.get("manager") == STATUS_MANAGER
+    ]
+    if written:  # tells when the status was last written
+        metadata["managedFields"] = written
     if _BULKY_ANNOTATION in (metadata.get("annotations") or {}):
         metadata["annotations"] = {key: value for key, value in metadata["annotations"].items() if key != _BULKY_ANNOTATION}
     slim = {**found, "metadata": metadata}
+    if kind is CONFIG_MAP:  # banked evidence: up to a megabyte, and read from the API server alone
+        slim.pop("binaryData", None)
     spec = found.get("spec") or {}
     if kind is POD:
         slim["spec"] = {"nodeName": spec.get("nodeName", "")}
@@ -37,6 +49,7 @@ class Store:
 
     def __init__(self) -> None:
         self._objects: dict[tuple[str, str], dict[str, Object]] = {}
+        self._gone: OrderedDict[str, None] = OrderedDict()
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """Return one object; :class:`NotFound` where no watch has brought it."""
@@ -54,6 +67,8 @@ class Store:
     def put(self, kind: Kind, found: Object) -> bool:
         """Keep an object; false where a newer state of it is known already (an answer to a write overtakes its event)."""
         metadata = found["metadata"]
+        if metadata["uid"] in self._gone:  # the answer to a write may come after the event of the object's end
+            return False
         place = self._objects.setdefault((kind.name, metadata.get("namespace", "")), {})
         known = place.get(metadata["name"])
         if known is not None and known["metadata"]["uid"] == metadata["uid"] and _version(known) > _version(found):
@@ -64,6 +79,9 @@ class Store:
     def drop(self, kind: Kind, found: Object) -> None:
         """Forget an object, unless another one has its name by now."""
         metadata = found["metadata"]
+        self._gone[metadata["uid"]] = None
+        while len(self._gone) > _TOMBSTONES:
+            self._gone.popitem(last=False)
         place = self._objects.get((kind.name, metadata.get("namespace", "")), {})
         known = place.get(metadata["name"])
         if known is not None and known["metadata"]["uid"] == metadata["uid"]:

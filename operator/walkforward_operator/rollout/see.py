@@ -19,12 +19,13 @@ from walkforward_operator.rollout.model import Ledger, Observation, Source
 from walkforward_operator.rollout.observe import place_of, read_surroundings, target_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from walkforward_core.routing import RoutingDocument
     from walkforward_operator.bundles import Bundles
     from walkforward_operator.cluster.protocol import Cluster, Reader
     from walkforward_operator.ledger import LedgerBook
+    from walkforward_operator.rollout.attendant import Place
     from walkforward_operator.rollout.memory import Memory
     from walkforward_operator.rollout.model import Bundle
     from walkforward_operator.rollout.observe import Subject, Surroundings
@@ -42,6 +43,7 @@ class Seen:
 
     observation: Observation
     need: Need
+    places: tuple[Place, ...]
     ref: RolloutRef
     deployment: str
     loading: bool
@@ -61,7 +63,8 @@ class Eyes:
         around = await read_surroundings(reader, subject)
         rollout, status, now = subject.rollout, subject.status, asyncio.get_running_loop().time()
         routing = _own_document(subject, around)
-        need = _need(subject, around, routing)
+        places = tuple(sorted((place for item in around.pods if (place := place_of(item)) is not None), key=lambda place: place.uid))
+        need = _need(subject, around, routing, places)
         source, fresh_source = self._source(subject, around, routing, memory.wake)
         bundles, fresh = self._known_bundles(subject, routing, memory.wake)
         age = memory.attendant.poll_age()
@@ -79,10 +82,10 @@ class Eyes:
             namespace_terminating=await self._terminating(subject),
             router_error=memory.router_error,
         )
-        silent = status.walk is not None and any(place.uid not in memory.attendant.heard for place in need.places)
+        silent = status.walk is not None and any(place.uid not in memory.attendant.heard for place in places)
         loading = fresh_source or fresh or (silent and memory.age() < _PATIENCE_S)
         deployment = rollout.spec.target.deployment if rollout.spec is not None else ""
-        return Seen(observation, need, ref, deployment, loading)
+        return Seen(observation, need, places, ref, deployment, loading)
 
     def _source(
         self, subject: Subject, around: Surroundings, routing: RoutingDocument | None, wake: Callable[[], None]
@@ -112,7 +115,8 @@ class Eyes:
     def _known_bundles(self, subject: Subject, routing: RoutingDocument | None, wake: Callable[[], None]) -> tuple[dict[str, Bundle], bool]:
         """Return the bundles of every model in document and status, with their bins while a walk is under way."""
         status = subject.status
-        in_status = (status.stable, status.candidate, status.previous, status.waiting)
+        on_trial = status.walk.model if status.walk is not None else None
+        in_status = (status.stable, status.candidate, status.previous, status.waiting, on_trial)
         in_document = (routing.stable, routing.candidate, routing.previous) if routing is not None else ()
         wanted = {ref.digest: ref.uri for ref in (*in_status, *in_document) if ref is not None}
         walking = status.walk is not None or (routing is not None and routing.measure is not None)
@@ -149,7 +153,7 @@ def _own_document(subject: Subject, around: Surroundings) -> RoutingDocument | N
     return found.routing if found is not None and found.owner_uid == subject.rollout.uid else None
 
 
-def _need(subject: Subject, around: Surroundings, routing: RoutingDocument | None) -> Need:
+def _need(subject: Subject, around: Surroundings, routing: RoutingDocument | None, places: tuple[Place, ...]) -> Need:
     """Return what has to be known of the pods: nothing where another rollout routes them."""
     found, spec = around.found, subject.rollout.spec
     if routing is None or found is None or spec is None:
@@ -166,15 +170,11 @@ def _need(subject: Subject, around: Surroundings, routing: RoutingDocument | Non
         )
     return Need(
         digest=found.as_document("").digest,
-        places=tuple(sorted(_places(around), key=lambda place: place.uid)),
+        places=places,
         pod_uids=frozenset(item["metadata"]["uid"] for item in around.pods),
         walk=walk,
         phase_from=subject.status.walk.first_generation if subject.status.walk is not None else routing.generation,
     )
-
-
-def _places(around: Surroundings) -> Iterable[Place]:
-    return (place for item in around.pods if (place := place_of(item)) is not None)
 
 
 def _evidence(subject: Subject, routing: RoutingDocument | None, need: Need, memory: Memory) -> Evidence | None:

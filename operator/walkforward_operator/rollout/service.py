@@ -91,14 +91,14 @@ class RolloutReconciler:
         memory = await self._remember(key, hint)
         seen, decision = await self._decide(self._store, hint, memory)
         if not _asks(decision, hint):
-            return await self._tend(key, memory, hint, seen, decision)
+            return await self._tend(key, memory, seen, decision)
         if decision.first:
             try:
                 return await self._carry_out(key, memory, hint, seen, decision)
             except (Conflict, NotFound) as error:
                 _log.info("%s: decided on an old state (%s); decided again", key, error)
         elif seen.loading:
-            return await self._tend(key, memory, hint, seen, decision)
+            return await self._tend(key, memory, seen, decision)
         live = await read_subject(self._cluster, key)
         if live is None or live.rollout.uid != hint.rollout.uid:
             return None  # the watch is about to say so
@@ -122,19 +122,21 @@ class RolloutReconciler:
         except Failed as failure:
             memory.router_error = str(failure)
             _log.warning("%s: %s", key, failure)
-            await self._tend(key, memory, subject, seen, decision)
+            await self._tend(key, memory, seen, decision)
             return 1.0
         if polled is not None:
             self._metrics.decision_lag.observe(polled)
-        after = await self._tend(key, memory, subject, seen, decision)
-        memory.passes = memory.passes + 1 if did else 0
+        if not did:
+            return await self._tend(key, memory, seen, decision)
+        memory.passes += 1
         if memory.passes > _PASSES:  # two decisions that undo each other must not turn in a circle at full speed
             _log.error("%s: %d writes in a row without coming to rest", key, memory.passes)
             return 5.0
-        return 0.0 if did else after
+        return 0.0  # what was seen is no longer so: look again, at once
 
-    async def _tend(self, key: Key, memory: Memory, subject: Subject, seen: Seen, decision: Decision) -> float | None:
+    async def _tend(self, key: Key, memory: Memory, seen: Seen, decision: Decision) -> float | None:
         """Do what needs no decision: records, pushes, questions to the pods, metrics; return when to look again, in seconds."""
+        memory.passes = 0
         for action in decision.then:
             if isinstance(action, Record):
                 self._ledger.add(seen.ref, action, wake=memory.wake)
