@@ -4,6 +4,9 @@ Runs in a pod, from a ConfigMap, with the trainer's image: it needs the shared f
 line a second. A request counts as failed only when the client library gave up on it; the process then goes on, and ends with status 1.
 
 Market time runs ahead of the wall clock (``BARS_PER_SECOND``), and never twice over the same bar.
+
+With ``ODD_EVERY`` each so-many-th bar brings one more request, in which ``ODD_FEATURE`` is ``ODD_VALUE``: a value that no model has seen.
+It carries no client, so that stable answers it.
 """
 
 from __future__ import annotations
@@ -52,6 +55,15 @@ class Pending:
     bar: int
 
 
+@dataclass(frozen=True, slots=True)
+class Odd:
+    """A value far out of its range, sent with every ``every``-th bar."""
+
+    feature: str
+    value: float
+    every: int
+
+
 @dataclass(slots=True)
 class Replayer:
     """The desk and the other clients, one bar at a time."""
@@ -65,6 +77,7 @@ class Replayer:
     requests_per_bar: int
     symbol: str
     horizon: int
+    odd: Odd | None = None
     totals: Totals = field(default_factory=Totals)
     waiting: deque[Pending] = field(default_factory=deque)
     turn: int = 0
@@ -80,13 +93,16 @@ class Replayer:
         for _ in range(self.requests_per_bar - 1):
             self.turn += 1
             self.ask(row, f"client-{self.turn % self.clients}", bar, price, base)
+        if self.odd is not None and bar % self.odd.every == 0:
+            self.ask({**row, self.odd.feature: self.odd.value}, "", bar, price, base)
         self.report(bar)
 
     def ask(self, row: dict[str, float], who: str, bar: int, price: float, base: float) -> str:
         """Send one request, return its receipt; a client that gave up is counted, never hidden."""
         self.totals.requests += 1
+        named = {"client": who} if who else {}
         try:
-            answer = self.client.infer(row, client=who, symbol=self.symbol, ts=self.times[bar], price=price, base_position=base)
+            answer = self.client.infer(row, **named, symbol=self.symbol, ts=self.times[bar], price=price, base_position=base)
         except ClientError as error:
             self.totals.failed += 1
             self.totals.failures = [*self.totals.failures[-4:], str(error)]
@@ -123,6 +139,12 @@ def load(uri: str) -> tuple[Bars, list[int]]:
     return Bars(time=np.array(times, dtype=np.int64), **columns), times
 
 
+def odd() -> Odd | None:
+    """Return the odd value that is asked for, if any."""
+    every = int(os.environ.get("ODD_EVERY", "0"))
+    return Odd(os.environ["ODD_FEATURE"], float(os.environ["ODD_VALUE"]), every) if every else None
+
+
 def main() -> int:
     """Play until the bars or the patience of the kubelet end."""
     uri, url, model = os.environ["BARS_URI"], os.environ["SERVER_URL"], os.environ["MODEL"]
@@ -132,7 +154,7 @@ def main() -> int:
     replayer = Replayer(
         Client(url, model), bars, times, names, compute(bars, names),
         clients=int(os.environ.get("CLIENTS", "400")), requests_per_bar=int(os.environ.get("REQUESTS_PER_BAR", "24")),
-        symbol=os.environ.get("SYMBOL", "EURUSD"), horizon=int(os.environ.get("HORIZON", "5")),
+        symbol=os.environ.get("SYMBOL", "EURUSD"), horizon=int(os.environ.get("HORIZON", "5")), odd=odd(),
     )  # fmt: skip
     stopping: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _frame: stopping.append(number))
