@@ -64,7 +64,7 @@ def test_a_minute_without_the_api_server(scene_of: Callable[[str], Scene]) -> No
             time.sleep(2)
     finally:
         cluster.start_apiserver()
-    await_true("the API is back", lambda: scene.traffic(), 30)
+    await_true("the API is back", scene.traffic, 30)
     scene.until_stable(version, 100)
     scene.check()
     scene.check_stable_serves(version)

@@ -90,7 +90,7 @@ def test_of_candidates_that_come_during_a_walk_only_the_newest_is_kept(scene_of:
     scene.until_weight(25)
     newest = publish("newest")
     scene.until("the newest waits", lambda: (scene.status.get("waiting") or {}).get("version") == newest, 20)
-    scene.until("the first walk ends well", lambda: scene.recorder.document.stable.version == walked, 60)
+    scene.until("the first walk ends well", lambda: (scene.status.get("stable") or {}).get("version") == walked, 60)
     scene.until_stable(newest, 90)
     scene.check()
     assert scene.recorder.weights(walked) == [0, 5, 25, 100]

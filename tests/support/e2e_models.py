@@ -64,7 +64,10 @@ def make_models(folder: Path, store: ObjectStore) -> dict[str, Model]:
         "slow": heavy(candidate, 7),
     }
     store.put("s3://bars/eurusd.csv", bars.csv())
-    return {name: Model(bundle.version, upload(store, bundle, f"s3://models/e2e/{name}"), bundle.digest) for name, bundle in made.items()}
+    return {
+        name: Model(bundle.version, upload(store, bundle, f"s3://models/e2e/{name}"), bundle.digest, digest(bundle.files[MODEL]))
+        for name, bundle in made.items()
+    }
 
 
 def _train(folder: Path, name: str, bars: Bars, bar: int, question: str, data: str) -> Bundle:
