@@ -86,7 +86,7 @@ def make_plan(run: RunDocument) -> Plan:
         data=spec.data,
         symbol=spec.data.symbols[0],
         as_of_ms=instant(run.as_of, "asOf"),
-        bar_ms=_timeframe(spec.data.timeframe),
+        bar_ms=timeframe_ms(spec.data.timeframe),
         window_ms=parse_ms(spec.data.window) if spec.data.window else None,
         window_bars=min(bars or SMOKE_BARS, SMOKE_BARS) if smoke else bars,
         warmup_bars=_warmup(features, target, chosen.base_rule),
@@ -140,13 +140,6 @@ def _check_features(features: tuple[str, ...]) -> None:
     if len(set(features)) != len(features):
         twice = sorted({name for name in features if features.count(name) > 1})
         raise BadConfiguration(Reason.SPEC_INVALID, f"overrides.features: {', '.join(twice)} named twice; name each once")
-
-
-def _timeframe(text: str) -> int:
-    try:
-        return timeframe_ms(text)
-    except ValueError as error:
-        raise BadConfiguration(Reason.SPEC_INVALID, f"data.timeframe: {error}") from error
 
 
 def _warmup(features: tuple[str, ...], target: Target, base_rule: str) -> int:
