@@ -154,7 +154,7 @@ def outcomes_needed(margin: float, per_horizon: float, *, kappa: float = 2.0, rh
     to assume before anything was seen.
 
     >>> outcomes_needed(0.05, 5), outcomes_needed(0.1, 5)
-    (1516, 535)
+    (1516, 534)
     """
     a = 6.0 * margin + 6.0 * (1.0 - min(rho, 1.0))
     expected = kappa / (margin * margin) * (a + math.sqrt(a * a + 72.0 * margin * margin))
