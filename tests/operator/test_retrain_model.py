@@ -70,7 +70,7 @@ class Life(RuleBasedStateMachine):
         self.verified: set[str] = set()
         feed = self.world._watch
         self.world.cluster.watchers[:] = [lambda *event: None if self.muted else feed(*event), self._watch]
-        self.wanted = spec(schedules=SCHEDULES["hourly"])
+        self.wanted = spec(schedules=SCHEDULES["hourly"], history_limit=3)
         self.text: str | None = None
         self._apply()
 

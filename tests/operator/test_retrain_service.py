@@ -272,7 +272,7 @@ async def test_a_manual_run_runs_once_for_ever() -> None:
     assert (document.mode, document.force, document.trigger.by) == (RunMode.SMOKE, True, "alice")
     assert [gate.name for gate in document.skip_gates] == ["auc"]
     assert world.manual().outcome is ManualOutcome.STARTED
-    assert world.status().handled == "a"
+    assert world.status().handled == ("a",)
     world.end(job, 0, result(document, RunVerdict.DRY_RUN).to_bytes().decode())
     world.restart()
     await world.settle()

@@ -18,7 +18,7 @@ from walkforward_operator.retrain.model import Decision, Discard, Owned, StartRu
 from walkforward_operator.retrain.occasions import Timetable, by_age, by_hand, by_schedule, next_run, pass_over, register
 from walkforward_operator.retrain.reasons import RetrainReason
 from walkforward_operator.retrain.report import present
-from walkforward_operator.retrain.run import begin, follow
+from walkforward_operator.retrain.run import begin, follow, trim
 from walkforward_operator.retrain.schedule import ScheduleError
 from walkforward_operator.retrain.status import RetrainPhase
 from walkforward_operator.retrain.transitions import transitions
@@ -48,7 +48,7 @@ def decide(retrain: Retrain, status: RetrainStatus, seen: Observation, now_ms: i
     baseline = _baseline(retrain, seen)
     if isinstance(baseline, Problem):
         problem, baseline = problem or baseline, None
-    new = follow(retrain, status, seen, problem, baseline, now_ms)
+    new = trim(retrain, follow(retrain, status, seen, problem, baseline, now_ms))
     if table is not None:
         new = register(retrain, new, table, now_ms)
     new = _start(retrain, new, seen, table, problem, baseline, now_ms)

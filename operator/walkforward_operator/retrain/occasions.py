@@ -18,7 +18,7 @@ from walkforward_operator.conditions import instant
 from walkforward_operator.retrain.manual import RequestError, parse, request_digest
 from walkforward_operator.retrain.run import Occasion
 from walkforward_operator.retrain.schedule import Cron, epoch_ms
-from walkforward_operator.retrain.status import HandledSlot, ManualOutcome, ManualRun
+from walkforward_operator.retrain.status import HANDLED_KEPT, HandledSlot, ManualOutcome, ManualRun
 
 if TYPE_CHECKING:
     from walkforward_core.api.retrain import RetrainSpec
@@ -135,21 +135,21 @@ def _judge(
         same = old is not None and (old.request, old.outcome, old.message) == (digest, outcome, message)
         return old if same and old is not None else said
 
-    ran = {run.trigger.id for run in status.history if run.trigger.kind is TriggerKind.MANUAL} | {status.handled}
-    if request.id in ran:
+    if request.id in status.handled:
         message = f"id {request.id!r} ran already, and an id runs once: write a new one"
         return msgspec.structs.replace(status, manual=echoed(ManualOutcome.REFUSED, message)), None
+    handled = (request.id, *status.handled)[:HANDLED_KEPT]
     try:
         skipped = request.skipped(retrain.spec.gates) if retrain.spec else ()
     except RequestError as error:
         obstacle = str(error)
     if obstacle:
         refused = echoed(ManualOutcome.REFUSED, obstacle)
-        return msgspec.structs.replace(status, manual=refused, handled=request.id), None
+        return msgspec.structs.replace(status, manual=refused, handled=handled), None
     if not free:
         waiting = echoed(ManualOutcome.WAITING, "another run is under way; this one starts after it")
         return msgspec.structs.replace(status, manual=waiting), None
     trigger = Trigger(id=request.id, kind=TriggerKind.MANUAL, by=request.by)
     occasion = Occasion(trigger=trigger, as_of=instant(now_ms), mode=request.mode, force=request.force, skip_gates=skipped)
     started = echoed(ManualOutcome.STARTED, f"{request.mode} run started")
-    return msgspec.structs.replace(status, manual=started, handled=request.id), occasion
+    return msgspec.structs.replace(status, manual=started, handled=handled), occasion

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from walkforward_operator.retrain.model import Observation, Outcome, Retrain
     from walkforward_operator.retrain.status import RetrainStatus
 
-__all__ = ["Occasion", "begin", "finish", "follow"]
+__all__ = ["Occasion", "begin", "finish", "follow", "trim"]
 
-DEFAULT_HISTORY: Final = 10
+MOST_HISTORY: Final = 100
 PATIENCE_MS: Final = 24 * 3_600_000
 """How long the object store may keep the result of an ended run from us."""
 
@@ -70,13 +70,13 @@ def follow(
     if run is None:
         return status
     if seen.refused is not None:
-        return finish(retrain, status, run, failed(seen.refused), now_ms)
+        return finish(status, run, failed(seen.refused), now_ms)
     if seen.outcome is not None:
-        return finish(retrain, status, run, seen.outcome, now_ms)
+        return finish(status, run, seen.outcome, now_ms)
     if progress is None:
         return status
     if progress.ending is not None:
-        return _unverified(retrain, status, run, seen.unavailable, now_ms)
+        return _unverified(status, run, seen.unavailable, now_ms)
     if progress.stage is not Stage.ABSENT:
         return msgspec.structs.replace(status, run=msgspec.structs.replace(run, created=True, attempt=progress.attempt))
     return _not_yet_created(retrain, status, run, problem, baseline, now_ms)
@@ -87,23 +87,23 @@ def _not_yet_created(
 ) -> RetrainStatus:
     """A run whose Job was never made follows edits of the spec: its name, its input and its gates belong together."""
     if problem is not None:
-        return finish(retrain, status, run, failed(problem), now_ms)
+        return finish(status, run, failed(problem), now_ms)
     if retrain.spec is None or inputs_digest(retrain.spec) == run.inputs:
         return status
     again = Occasion(trigger=run.trigger, as_of=run.as_of, mode=run.mode, force=run.force, skip_gates=run.skip_gates)
     return msgspec.structs.replace(status, run=begin(retrain, retrain.spec, again, baseline, now_ms))
 
 
-def _unverified(retrain: Retrain, status: RetrainStatus, run: CurrentRun, unavailable: str, now_ms: int) -> RetrainStatus:
+def _unverified(status: RetrainStatus, run: CurrentRun, unavailable: str, now_ms: int) -> RetrainStatus:
     """An ended run waits for its result, but not for ever: it is in the way of the next one."""
     since = run.unverified_since or instant(now_ms)
     if now_ms - epoch_ms(since) < PATIENCE_MS:
         return msgspec.structs.replace(status, run=msgspec.structs.replace(run, unverified_since=since))
     message = f"the result of the run could not be read for a day ({unavailable}), so it is given up: mend the object store, then run again"
-    return finish(retrain, status, run, failed(Problem(RetrainReason.STORE_UNAVAILABLE, message)), now_ms)
+    return finish(status, run, failed(Problem(RetrainReason.STORE_UNAVAILABLE, message)), now_ms)
 
 
-def finish(retrain: Retrain, status: RetrainStatus, run: CurrentRun, outcome: Outcome, now_ms: int) -> RetrainStatus:
+def finish(status: RetrainStatus, run: CurrentRun, outcome: Outcome, now_ms: int) -> RetrainStatus:
     """Return the status with ``run`` in its history; a bundle becomes the latest only if it was published."""
     record = RunRecord(
         run=run.id,
@@ -121,11 +121,16 @@ def finish(retrain: Retrain, status: RetrainStatus, run: CurrentRun, outcome: Ou
         finished_at=instant(now_ms),
     )
     published = outcome.verdict is RunVerdict.PUBLISHED and outcome.bundle is not None
-    limit = retrain.spec.history_limit if retrain.spec else DEFAULT_HISTORY
     return msgspec.structs.replace(
         status,
         run=None,
-        history=(record, *status.history)[:limit],
+        history=(record, *status.history),
         last_run=LastRun(run=run.id, verdict=record.verdict, started_at=record.started_at, finished_at=record.finished_at),
         latest_bundle=outcome.bundle if published else status.latest_bundle,
     )
+
+
+def trim(retrain: Retrain, status: RetrainStatus) -> RetrainStatus:
+    """Return the status with as much history as the spec asks for; while it cannot be read, nothing is thrown away."""
+    limit = retrain.spec.history_limit if retrain.spec else MOST_HISTORY
+    return msgspec.structs.replace(status, history=status.history[:limit])

@@ -7,7 +7,7 @@ run is written into ``history`` before its Job may go.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta
 
@@ -29,6 +29,7 @@ __all__ = [
     "RunRecord",
 ]
 
+HANDLED_KEPT: Final = 50
 Text = Annotated[str, Meta(max_length=4096)]
 Word = Annotated[str, Meta(max_length=253)]
 Instant = Annotated[str, Meta(max_length=40)]
@@ -207,7 +208,7 @@ class RetrainStatus(Part, frozen=True, kw_only=True):
     """Runs that have ended, newest first, as many as `spec.historyLimit` says."""
     manual: ManualRun | None = None
     """The newest manual run that was asked for, and what became of it."""
-    handled: Annotated[str, Meta(max_length=128)] = ""
-    """Id of the last manual run; it never runs twice."""
+    handled: Annotated[tuple[Annotated[str, Meta(max_length=128)], ...], Meta(max_length=HANDLED_KEPT)] = ()
+    """Ids of the last manual runs, newest first: none runs twice, not even when an older annotation comes back with a revert."""
     slots: Annotated[tuple[HandledSlot, ...], Meta(max_length=20)] = ()
     """How far each schedule has been worked off."""
