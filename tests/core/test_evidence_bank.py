@@ -17,7 +17,7 @@ from walkforward_core.errors import DocumentError
 from walkforward_core.evidence import Bank, Evidence, EvidenceFull, Totals, source_of
 from walkforward_core.evidence import bank as bank_module
 from walkforward_core.evidence import totals as totals_module
-from walkforward_core.evidence.rows import distinct_keys, merge_rows, total
+from walkforward_core.evidence.rows import merge_rows, total
 from walkforward_core.pods import ModelRole
 from walkforward_core.stats import Bars, Errors, FeatureCounts, Latency, Outcomes, Pair, Positions, Requests, Row, StatsDocument
 
@@ -27,6 +27,10 @@ BASE = 3_600_000
 
 def bitmap(bits: set[int]) -> str:
     return base64.b64encode(sum(1 << bit for bit in bits).to_bytes(256, "big")).decode()
+
+
+def distinct_keys(bits: str) -> int:
+    return int.from_bytes(base64.b64decode(bits), "big").bit_count()
 
 
 def row(generation: int, role: ModelRole, amount: int, symbols: tuple[str, ...] = ("EURUSD",)) -> Row:
@@ -368,8 +372,11 @@ def test_a_pod_that_has_counted_nothing_yet_conflicts_with_nobody() -> None:
 
 
 def test_bitmaps_that_cannot_be_read_set_no_key() -> None:
-    assert distinct_keys("") == distinct_keys("!") == distinct_keys("AAAA") == 0
-    assert distinct_keys(bitmap({0, 2047})) == 2
+    full = row(FROM, ModelRole.CANDIDATE, 5)
+    for unreadable in ("", "!", "AAAA"):
+        summed = total([full, structs.replace(full, keys=unreadable)])
+        assert summed is not None
+        assert distinct_keys(summed.keys) == 1
 
 
 def test_evidence_of_nothing_is_empty() -> None:

@@ -276,10 +276,6 @@ def test_harm_only_holds_for_the_first_outcome_and_aborts_on_harm(build: Any) ->
     assert config.needed(5.0) == 160
 
 
-def test_margins_of_a_risk_budget() -> None:
-    assert [sharpe.step_margin(0.05, weight) for weight in (5, 25, 100)] == [1.0, 0.2, 0.05]
-
-
 @pytest.mark.parametrize("fields", [{"margin": 0.0}, {"alpha": 0.0}, {"alpha_harm": 1.0}, {"margin": math.nan}])
 def test_settings_without_meaning_are_refused(fields: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="sharpe"):

@@ -4,12 +4,23 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from objectstore_contract import ObjectStoreContract
 
 from walkforward_core.errors import Forbidden, StoreError, Unavailable
-from walkforward_core.objectstore import FileStore, S3Store, open_store, within
+from walkforward_core.objectstore import FileStore, ObjectStore, S3Store, open_store, within
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+class TestFileStore(ObjectStoreContract):
+    @pytest.fixture
+    def store(self) -> ObjectStore:
+        return open_store("file:///", allow_file=True)
+
+    @pytest.fixture
+    def base(self, tmp_path: Path) -> str:
+        return tmp_path.as_uri()
 
 
 def test_half_written_files_are_neither_listed_nor_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

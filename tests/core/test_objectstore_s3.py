@@ -1,4 +1,4 @@
-"""S3's refusals, against a scripted server on loopback and, marked ``integration``, a real one."""
+"""S3's refusals, against a scripted server on loopback."""
 
 from __future__ import annotations
 
@@ -142,12 +142,3 @@ def test_an_own_write_whose_answer_was_lost_is_no_conflict() -> None:
         create(store, "s3://models/x", b"other")
     with s3_that(Script((409, "ConditionalRequestConflict", 0.0), (404, "NoSuchKey", 0.0))) as store, pytest.raises(Unavailable):
         create(store, "s3://models/x", b"other")
-
-
-@pytest.mark.integration
-def test_a_real_store_refuses_wrong_keys_and_names_missing_buckets(s3_endpoint: dict[str, str]) -> None:
-    with pytest.raises(NotFound, match="no-such-bucket"):
-        open_store("s3://x", allow_file=False, env=s3_endpoint).get("s3://no-such-bucket/x")
-    wrong = {**s3_endpoint, "AWS_SECRET_ACCESS_KEY": "wrong"}
-    with pytest.raises(Forbidden, match="keys"):
-        open_store("s3://x", allow_file=False, env=wrong).put("s3://models/x", b"")

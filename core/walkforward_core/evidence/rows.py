@@ -18,7 +18,7 @@ from walkforward_core.stats import Bars, Errors, FeatureCounts, Latency, Pair, P
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
-__all__ = ["KEY_BYTES", "distinct_keys", "merge_pairs", "merge_rows", "pair_key", "row_key", "total"]
+__all__ = ["KEY_BYTES", "merge_pairs", "merge_rows", "pair_key", "row_key", "total"]
 
 KEY_BYTES = 256
 """Size of the bitmap of request keys."""
@@ -70,11 +70,6 @@ def _addable(a: Row, b: Row) -> bool:
     limits = [(row.latency.limit_ms, row.latency.le) for row in (a, b) if row.latency.counts]
     lengths = [{len(row.score) for row in (a, b) if row.score}, {len(row.classes) for row in (a, b) if row.classes}]
     return len(set(bins)) <= 1 and len(set(limits)) <= 1 and all(len(found) <= 1 for found in lengths)
-
-
-def distinct_keys(bitmap: str) -> int:
-    """Return how many of the 2,048 slots of a base64 bitmap of request keys are set; 0 for one that cannot be read."""
-    return _bits(bitmap).bit_count()
 
 
 def _merge(items: Iterable[T], key: Callable[[T], Hashable], add_two: Callable[[T, T], T]) -> list[T]:

@@ -19,7 +19,7 @@ from walkforward_core.gates.result import Context, GateReason, GateResult, Signa
 if TYPE_CHECKING:
     from walkforward_core.evidence.view import Evidence
 
-__all__ = ["NAME", "SharpeConfig", "SharpeMode", "judge", "per_horizon", "step_margin"]
+__all__ = ["NAME", "SharpeConfig", "SharpeMode", "judge", "per_horizon"]
 
 NAME = "sharpe"
 
@@ -63,11 +63,6 @@ class SharpeConfig:
 def per_horizon(evidence: Evidence, context: Context) -> float:
     """Return H, the outcomes within one label horizon: bars in it times symbols."""
     return max(1.0, context.base_ms / context.bar_ms if context.bar_ms > 0 else 1.0) * evidence.symbols
-
-
-def step_margin(margin: float, weight: int) -> float:
-    """Return the margin that a step to ``weight`` percent needs under a risk budget: m·100/weight, at most 1 sd."""
-    return min(1.0, margin * 100.0 / weight)
 
 
 def judge(config: SharpeConfig, evidence: Evidence, context: Context) -> GateResult:
