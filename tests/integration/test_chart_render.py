@@ -130,17 +130,35 @@ def test_the_operator_has_no_right_that_it_should_not() -> None:
     assert not any({"deletecollection", "escalate", "bind", "impersonate"} & set(rule["verbs"]) for rule in own)
 
 
+class Recorder(dict[str, str]):
+    """An environment that remembers what it was asked for."""
+
+    def __init__(self, env: dict[str, str]) -> None:
+        super().__init__(env)
+        self.asked: set[str] = set()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.asked.add(name)
+        return super().get(name, default)
+
+
 def test_the_operators_environment_is_what_it_reads() -> None:
     [container] = find(operator("prod"), "Deployment")["spec"]["template"]["spec"]["containers"]
     env = {entry["name"]: entry.get("value", "from the pod") for entry in container["env"]}
-    settings = Settings.from_env(env)
+    asked = Recorder(env)
+    settings = Settings.from_env(asked)
+    assert set(env) <= asked.asked, "the chart sets what nobody reads"
     assert settings.namespaces == ("fx", "crypto")
     assert settings.lease_name == "wf-walkforward"
     assert settings.metrics_port == 8081
     assert settings.object_store.bundle_roots == ("s3://prod-models/",)
     assert settings.object_store.ledger_uri == "s3://prod-model-ledger"
-    assert settings.trainer.image.startswith("registry.example.com/walkforward/trainer@sha256:")
-    assert settings.trainer.allowed_uris == ("s3://prod-models/", "s3://market-data/")
+    assert settings.installation.image.startswith("registry.example.com/walkforward/trainer@sha256:")
+    assert settings.installation.secret == "walkforward-object-store"
+    assert settings.installation.service_account == "walkforward-trainer"
+    assert settings.installation.pull_policy == "IfNotPresent"
+    assert settings.installation.bundle_roots == ("s3://prod-models/",)
+    assert settings.installation.data_roots == ("s3://prod-models/", "s3://market-data/")
     assert container["envFrom"] == [{"secretRef": {"name": "walkforward-object-store"}}]
 
 

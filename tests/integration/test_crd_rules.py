@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from examples import retrain, rollout
 from kube import Kube, message
 
 from walkforward_core.api.cel import Cel
 from walkforward_operator.schema.crd import crd
-from walkforward_operator.schema.kinds import KINDS
+from walkforward_operator.schema.kinds import KINDS, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -223,6 +224,14 @@ def test_retrain_is_accepted(kube: Kube, here: str, spec: dict[str, Any]) -> Non
 @pytest.mark.parametrize("spec", ROLLOUT_ACCEPTED.values(), ids=ROLLOUT_ACCEPTED)
 def test_rollout_is_accepted(kube: Kube, here: str, spec: dict[str, Any]) -> None:
     answer = kube.create(rollout(here, **spec), fieldValidation="Strict", dryRun="All")
+    assert answer.status_code == 201, answer.text
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+def test_the_example_of_the_reference_is_accepted(kube: Kube, here: str, kind: Kind) -> None:
+    item = yaml.safe_load(kind.example)
+    item["metadata"]["namespace"] = here
+    answer = kube.create(item, fieldValidation="Strict", dryRun="All")
     assert answer.status_code == 201, answer.text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,12 +58,12 @@ def both(kube: Kube) -> None:
     for release in (PROD, STAGING):
         for name in (release.system, release.watched):
             kube.create(namespace(name)).raise_for_status()
-    install(kube, PROD, "allowedSecrets={other-store}", "trainer.allowedImages={registry/own,registry/fixed:1}")
+    install(kube, PROD, "allowedSecrets={other-store}", "trainer.allowedImages={registry/own:7,registry/fixed:1}")
     install(kube, STAGING, "crds.install=false", "approvals.groups={risk}")
     for release in (PROD, STAGING):
         kube.create(editors(release.watched)).raise_for_status()
     for index, probe in enumerate(_probes(kube)):
-        until(lambda probe=probe: probe().status_code == 422, f"admission refuses probe {index}")
+        until(partial(_refused, probe), f"admission refuses probe {index}")
 
 
 def editors(where: str) -> dict[str, Any]:
@@ -83,24 +84,27 @@ def _probes(kube: Kube) -> Iterator[Callable[[], httpx.Response]]:
             "spec": {"containers": [{"name": "a", "image": "a"}]},
         }
         signed = {"walkforward.dev/run": "x", "walkforward.dev/approve": "x"}
-        foreign = {"data": {"uri": "s3://elsewhere/x"}}
-        bundle = {"source": {"retrainRef": None, "bundle": {"uri": "s3://elsewhere/x", "digest": "sha256:" + "0" * 64}}}
+        bundle = {"retrainRef": None, "bundle": {"uri": "s3://elsewhere/x", "digest": "sha256:" + "0" * 64}}
         for user, item in (
             (kube, config_map(where, "probe-routing")),
             (operator, config_map(where, "probe")),
-            (kube, retrain(where, **foreign)),
-            (kube, rollout(where, **bundle)),
+            (kube, retrain(where, data={"uri": "s3://elsewhere/x"})),
+            (kube, rollout(where, source=bundle)),
             (kube, annotated(retrain(where), signed)),
             (kube, annotated(rollout(where), signed)),
         ):
-            yield lambda user=user, item=item: user.create(item, dryRun="All")
+            yield partial(user.create, item, dryRun="All")
         # with all rights but the operator's name, so that admission is what answers
-        yield lambda pod=pod, operator=operator: kube.as_user(operator.user, "system:masters").create(pod, dryRun="All")
+        yield partial(kube.as_user(operator.user, "system:masters").create, pod, dryRun="All")
 
 
 def annotated(item: dict[str, Any], annotations: dict[str, str]) -> dict[str, Any]:
     """The same object with annotations."""
     return {**item, "metadata": {**item["metadata"], "annotations": annotations}}
+
+
+def _refused(probe: Callable[[], httpx.Response]) -> bool:
+    return probe().status_code == 422
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:

@@ -55,20 +55,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- prepend .Values.trainer.allowedImages (include "walkforward.image" (list . .Values.trainer.image)) | uniq | toJson -}}
 {{- end -}}
 
-{{/* CEL: is the image `name` one of them? A reference with a tag or a digest is meant exactly, a repository allows all of its own. */}}
-{{- define "walkforward.imageAllowed" -}}
-{{- $root := index . 0 -}}
-{{- $name := index . 1 -}}
-{{- $repositories := list -}}
-{{- range include "walkforward.trainerImages" $root | fromJsonArray -}}
-{{- if not (regexMatch "@|:[^/]*$" .) -}}
-{{- $repositories = append $repositories . -}}
-{{- end -}}
-{{- end -}}
-({{ $name }} in variables.images
-{{- range $repositories }} || {{ $name }}.startsWith('{{ . }}:') || {{ $name }}.startsWith('{{ . }}@'){{ end }})
-{{- end -}}
-
 {{/* All Secrets that a training Job may get its environment from, as JSON. */}}
 {{- define "walkforward.secrets" -}}
 {{- prepend .Values.allowedSecrets .Values.objectStore.secretName | uniq | toJson -}}

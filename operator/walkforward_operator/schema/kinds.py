@@ -11,6 +11,7 @@ from walkforward_core.api.retrain import RetrainSpec
 from walkforward_core.api.rollout import RolloutSpec
 from walkforward_operator.retrain.status import RetrainStatus
 from walkforward_operator.rollout.status import RolloutStatus
+from walkforward_operator.schema import examples
 
 if TYPE_CHECKING:
     import msgspec
@@ -40,6 +41,7 @@ class Kind:
     columns: tuple[Column, ...]
     rules: tuple[Cel, ...]
     status: type[msgspec.Struct]
+    example: str
     selectable: tuple[str, ...] = ()
 
     @property
@@ -70,6 +72,7 @@ RETRAIN: Final = Kind(
     short_name="mretrain",
     spec=RetrainSpec,
     status=RetrainStatus,
+    example=examples.RETRAIN,
     columns=(
         Column("Phase", ".status.phase", "What the retrain does now."),
         Column("Verdict", ".status.lastRun.verdict", "How the last run ended."),
@@ -88,6 +91,7 @@ ROLLOUT: Final = Kind(
     short_name="mrollout",
     spec=RolloutSpec,
     status=RolloutStatus,
+    example=examples.ROLLOUT,
     columns=(
         Column("Phase", ".status.phase", "Where the walk stands."),
         Column("Step", ".status.step", "Step of the plan, of how many."),
