@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from fake_cluster import Crash
-from retrain_world import BAD, KEY, World
-from retrains import HOUR, MINUTE, NOW, manual, result, spec
+from retrain_world import KEY, World
+from retrains import BAD, HOUR, MINUTE, NOW, manual, result, spec
 
 from walkforward_core.api.retrain import Schedule
 from walkforward_core.runs import RunVerdict

@@ -11,8 +11,8 @@ from fake_cluster import Crash
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from retrain_world import BAD, GOOD, KEY, World
-from retrains import MINUTE, manifest, result, spec
+from retrain_world import KEY, World
+from retrains import BAD, GOOD, MINUTE, manifest, result, spec
 
 from walkforward_core.api.retrain import JobSpec, RetrainSpec, Schedule, Triggers
 from walkforward_core.runs import RunVerdict

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from retrain_world import BAD, KEY, World
-from retrains import DAY, HOUR, MINUTE, NOW, job_condition, manifest, manual, result, spec, terminated
+from retrain_world import KEY, World
+from retrains import BAD, DAY, HOUR, MINUTE, NOW, job_condition, manifest, manual, result, spec, terminated
 
 from walkforward_core.api.retrain import AucGate, JobSpec, OfflineGates, Resources, Schedule, Triggers
 from walkforward_core.bundle import Baseline

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from fake_cluster import FakeCluster
-from retrains import INSTALLATION, NOW, Store, job_condition, manifest, pod, result, spec, terminated
+from retrains import GOOD, INSTALLATION, NOW, Store, job_condition, manifest, pod, result, spec, terminated
 
 from walkforward_core.names import RUN_CONFIG_KEY
 from walkforward_core.runs import RunDocument, RunVerdict
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from walkforward_operator.rollout.model import Emit
 
 KEY = Key("prod", "fx")
-GOOD = {"auc": 0.7}
-BAD = {"auc": 0.51}
 
 
 class World:

@@ -107,6 +107,10 @@ def result(run: RunDocument, verdict: RunVerdict, /, *, bundle: Manifest | None 
     return ResultDocument(**{**fields, **changes})
 
 
+GOOD = {"auc": 0.7}
+BAD = {"auc": 0.51}
+
+
 class Store:
     """An object store in memory, with faults; also what the service reads by."""
 
