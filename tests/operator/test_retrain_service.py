@@ -363,6 +363,48 @@ async def test_ends_without_a_word(code: int, pod_reason: str, job_reason: str, 
     assert words in world.status().message
 
 
+async def test_a_record_of_an_earlier_attempt_does_not_explain_a_later_kill() -> None:
+    world = World()
+    job = await started(world)
+    first = result(world.document(job), RunVerdict.FAILED, reason="StoreUnavailable", message="connection refused")
+    world.objects.objects[f"s3://models/fx/runs/{job}/result.json"] = first.to_bytes()
+    world.end(job, 137, "", reason="PodFailurePolicy", pod_reason="OOMKilled")
+    await world.settle()
+    assert world.condition("Ready") == ("False", "OutOfMemory")
+    assert "connection refused" not in world.status().message
+
+
+async def test_a_record_explains_a_failure_whose_pod_is_gone() -> None:
+    world = World()
+    job = await started(world)
+    words = result(world.document(job), RunVerdict.FAILED, reason="Stale", message="the newest bar is 9 days old")
+    world.objects.objects[f"s3://models/fx/runs/{job}/result.json"] = words.to_bytes()
+    world.job(job, conditions=[job_condition("Failed", "PodFailurePolicy")])
+    await world.settle()
+    assert world.condition("Ready") == ("False", "RunFailed")
+    assert "9 days old" in world.status().message
+
+
+async def test_a_trainer_that_cannot_read_its_input_is_heard() -> None:
+    world = World()
+    job = await started(world)
+    words = result(world.document(job), RunVerdict.FAILED, reason="SpecInvalid", message="data.symbols: expected an array")
+    world.end(job, 78, msgspec.structs.replace(words, run="").to_bytes().decode())
+    await world.settle()
+    assert world.condition("Ready") == ("False", "BadConfiguration")
+    assert "expected an array" in world.status().message
+
+
+async def test_following_a_run_costs_one_request_a_look() -> None:
+    world = World()
+    job = await started(world)
+    world.pod(job, running={})
+    assert await world.settle() == 30
+    before = world.cluster.reads
+    await world.reconciler.reconcile(KEY)
+    assert world.cluster.reads == before + 1
+
+
 async def test_an_image_that_cannot_be_pulled_is_said_at_once_and_failed_after_the_grace() -> None:
     world = World()
     job = await started(world)

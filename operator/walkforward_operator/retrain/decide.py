@@ -19,7 +19,7 @@ from walkforward_operator.retrain.occasions import Timetable, by_age, by_hand, b
 from walkforward_operator.retrain.reasons import RetrainReason
 from walkforward_operator.retrain.report import present
 from walkforward_operator.retrain.run import begin, follow, trim
-from walkforward_operator.retrain.schedule import ScheduleError
+from walkforward_operator.retrain.schedule import ScheduleError, epoch_ms
 from walkforward_operator.retrain.status import RetrainPhase
 from walkforward_operator.retrain.transitions import transitions
 
@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 
 __all__ = ["decide"]
 
-WAITING_MS: Final = 5_000
-RUNNING_MS: Final = 30_000
-"""How often the pods of a run are looked at, which are not watched; the end of its Job is an event."""
+SOON_MS: Final = 5_000
+LATER_MS: Final = 30_000
+"""How often the pods of a run are looked at, which are not watched: soon while it starts; the end of its Job is an event."""
+STARTING_MS: Final = 5 * 60_000
 
 
 def decide(retrain: Retrain, status: RetrainStatus, seen: Observation, now_ms: int) -> Decision:
@@ -144,7 +145,8 @@ def _again(status: RetrainStatus, seen: Observation, coming: int | None, now_ms:
     if coming is not None and coming > now_ms:
         waits.append(coming - now_ms)
     if status.run is not None:
-        waits.append(RUNNING_MS if status.phase is RetrainPhase.RUNNING else WAITING_MS)
+        starting = now_ms - epoch_ms(status.run.started_at) < STARTING_MS
+        waits.append(SOON_MS if starting and status.phase is not RetrainPhase.RUNNING else LATER_MS)
         if seen.progress is not None and seen.progress.again_ms is not None:
             waits.append(seen.progress.again_ms)
     return min(waits, default=None)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Objects", "gather"]
 
 RECORD_LIMIT: Final = 1 << 20
-MANIFEST_LIMIT: Final = 4 << 20
+MANIFEST_LIMIT: Final = 1 << 20
 
 
 class Objects(Protocol):
@@ -42,7 +42,7 @@ async def gather(objects: Objects, retrain: Retrain, run: CurrentRun, ending: En
     except Flaw as flaw:
         return failed(ending.fault, flaw=str(flaw))
     if result.verdict is not RunVerdict.PUBLISHED:
-        return settled(run, result, ending.fault)
+        return settled(run, result, ending)
     try:
         manifest = await objects.read(manifest_uri(result), limit=MANIFEST_LIMIT)
     except NotFound:

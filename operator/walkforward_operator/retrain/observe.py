@@ -74,8 +74,11 @@ def status_of(body: Mapping[str, Any]) -> RetrainStatus:
     return msgspec.convert(body.get("status") or {}, RetrainStatus)
 
 
-async def look(reader: Reader, subject: Subject, installation: Installation, now_ms: int) -> Observation:
-    """Return everything that the cluster shows of ``subject``; the object store was not asked."""
+async def look(reader: Reader, subject: Subject, installation: Installation, now_ms: int, *, pods: Reader) -> Observation:
+    """Return everything that the cluster shows of ``subject``; the object store was not asked.
+
+    The trainer's pods are not watched, so they are listed by a reader of their own, and only while a Job may have some.
+    """
     retrain, run = subject.retrain, subject.status.run
     labels = {MANAGED_BY[0]: MANAGED_BY[1], RETRAIN_LABEL: retrain.name}
     jobs = [job_view(body) for body in await reader.list(JOB, retrain.namespace, labels=labels)]
@@ -84,8 +87,8 @@ async def look(reader: Reader, subject: Subject, installation: Installation, now
     progress = None
     if run is not None:
         job = await _job_of(reader, retrain, run, jobs)
-        pods = await _pods_of(reader, retrain, run) if job is not None else ()
-        progress = progress_of(retrain, run, job, pods, now_ms)
+        found = await _pods_of(pods, retrain, run) if job is not None and not job.suspended else ()
+        progress = progress_of(retrain, run, job, found, now_ms)
     return Observation(
         installation=installation,
         progress=progress,

@@ -56,6 +56,8 @@ class RetrainReason(StrEnum):
     """The container ended without a result and with an exit code that the trainer does not give: read the pod's log."""
     TRANSIENT = "Transient"
     """Every attempt met a failure that may pass (exit code 75), such as a store away: wait for the next occasion, or run by hand."""
+    RUN_FAILED = "RunFailed"
+    """The run failed and its pod is gone, but its record is there: the message has its own words."""
     OUT_OF_MEMORY = "OutOfMemory"
     """The container was killed for its memory (exit code 137): raise `spec.job.resources.limits.memory`, or shorten `spec.data.window`."""
     DEADLINE_EXCEEDED = "DeadlineExceeded"

@@ -29,6 +29,7 @@ _TERMINAL: Final = frozenset(
         RetrainReason.BAD_CONFIGURATION,
         RetrainReason.TRAINER_BUG,
         RetrainReason.CRASHED,
+        RetrainReason.RUN_FAILED,
         RetrainReason.OUT_OF_MEMORY,
         RetrainReason.IMAGE_PULL,
         RetrainReason.CONTAINER_CONFIG,

@@ -95,7 +95,8 @@ def _parse(run: CurrentRun, data: bytes, source: str) -> ResultDocument:
         result = ResultDocument.parse(data, source=source)
     except DocumentError as error:
         raise Flaw(str(error)) from error
-    if result.run != run.id:
+    # a trainer that cannot read its run.json knows no run, but says what is wrong with it
+    if result.run != run.id and not (result.verdict is RunVerdict.FAILED and not result.run):
         raise Flaw(f"{source} is of run {result.run!r}, not of {run.id!r}")
     if result.verdict is RunVerdict.PUBLISHED:
         _check_claim(run, result, source)
@@ -117,19 +118,22 @@ def failed(problem: Problem, *, flaw: str = "") -> Outcome:
     return Outcome(RunVerdict.FAILED, problem.reason, f"{problem.message} ({flaw})" if flaw else problem.message)
 
 
-def settled(run: CurrentRun, result: ResultDocument, fault: Problem) -> Outcome:
+def settled(run: CurrentRun, result: ResultDocument, ending: Ending) -> Outcome:
     """Return the outcome of a run that published nothing; its verdict stands."""
     detail = f"{result.reason}: {result.message}" if result.message else result.reason
     if result.verdict is RunVerdict.FAILED:
-        return Outcome(RunVerdict.FAILED, _failure(fault), detail, metrics=result.metrics, failed=result.failed)
+        return _failure(ending, detail, result)
     message = rejection(run, result) if result.verdict is RunVerdict.REJECTED else detail
     return Outcome(result.verdict, _REASONS[result.verdict], message, metrics=result.metrics, failed=result.failed)
 
 
-def _failure(fault: Problem) -> RetrainReason:
-    """A result that says Failed explains the exit code; without a pod there is none, and the trainer's word must do."""
-    vague = {RetrainReason.JOB_LOST, RetrainReason.BAD_RESULT}
-    return RetrainReason.TRAINER_BUG if fault.reason in vague else fault.reason
+def _failure(ending: Ending, detail: str, result: ResultDocument) -> Outcome:
+    """The trainer's own words explain an exit code of its own; a kill or a deadline came after them, so they are of an earlier attempt."""
+    if ending.exit_code in _EXITS[RunVerdict.FAILED]:
+        return Outcome(RunVerdict.FAILED, ending.fault.reason, detail, metrics=result.metrics, failed=result.failed)
+    if ending.fault.reason is RetrainReason.JOB_LOST:
+        return Outcome(RunVerdict.FAILED, RetrainReason.RUN_FAILED, detail, metrics=result.metrics, failed=result.failed)
+    return failed(ending.fault)
 
 
 def published(retrain: Retrain, run: CurrentRun, result: ResultDocument, manifest: bytes, now_ms: int) -> Outcome:

@@ -1,7 +1,8 @@
 """The reconciler of ModelRetrains: observe → decide → write status → act.
 
-What the watches brought is looked at first: as long as it asks for nothing, no request is made. Otherwise the API server is asked and
-decided upon, for a hint may be old. The status is written on the resource version that was decided upon, before anything is done.
+What the watches brought is looked at first: as long as it asks for nothing, no request is made but, during a run, one for its pods.
+Otherwise the API server is asked, for a hint may be old. The status is written on the resource version that was decided upon, before
+anything is done.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from walkforward_operator.cluster.kinds import Kind
-    from walkforward_operator.cluster.protocol import Cluster, Object, Reader
+    from walkforward_operator.cluster.protocol import Cluster, Object
     from walkforward_operator.metrics import Metrics
     from walkforward_operator.reconciler import Key
     from walkforward_operator.retrain.allowed import Installation
@@ -97,11 +98,13 @@ class RetrainReconciler:
         if hint is None:
             self._metrics.forget_retrain(key.namespace, key.name)
             return None
-        if hint.status.run is None:
-            decision = await self._decide(self._memory, hint)
-            self._measure(key, decision.status)
-            if not decision.actions and decision.status == hint.status:
-                return _seconds(decision)
+        now_ms = self._now_ms()
+        seen = await look(self._memory, hint, self._installation, now_ms, pods=self._cluster)
+        decision = decide(hint.retrain, hint.status, seen, now_ms)
+        self._measure(key, decision.status)
+        ended = seen.progress is not None and seen.progress.ending is not None
+        if not (ended or decision.actions or decision.status != hint.status):
+            return _seconds(decision)
         subject = await read_subject(self._cluster, key)
         if subject is None:
             return None
@@ -110,7 +113,7 @@ class RetrainReconciler:
     async def _attend(self, key: Key, subject: Subject) -> float | None:
         """Decide on what the API server has, and carry it out."""
         now_ms = self._now_ms()
-        seen = await look(self._cluster, subject, self._installation, now_ms)
+        seen = await look(self._cluster, subject, self._installation, now_ms, pods=self._cluster)
         seen = await self._with_result(subject, seen, now_ms)
         decision = decide(subject.retrain, subject.status, seen, now_ms)
         written = await self._write(subject, decision)
@@ -123,10 +126,6 @@ class RetrainReconciler:
             decision = again
         self._measure(key, decision.status)
         return _seconds(decision)
-
-    async def _decide(self, reader: Reader, subject: Subject) -> Decision:
-        now_ms = self._now_ms()
-        return decide(subject.retrain, subject.status, await look(reader, subject, self._installation, now_ms), now_ms)
 
     async def _with_result(self, subject: Subject, seen: Observation, now_ms: int) -> Observation:
         run, ending = subject.status.run, seen.progress.ending if seen.progress else None
