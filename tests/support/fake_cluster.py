@@ -231,6 +231,8 @@ class FakeCluster:
         for path in before - mine - others:
             _prune(new, path)
         _overlay(new, wanted)
+        if new != old:
+            _note(new, manager, subresource, self._instant())
         stored = self._store(key, old, new) if key in self.objects else self._insert(key, new)
         self._owned[key, manager, subresource] = mine
         return stored
@@ -301,6 +303,15 @@ def _overlay(value: Object, wanted: Mapping[str, Any]) -> None:
             _overlay(value[key], item)
         else:
             value[key] = copy.deepcopy(item)
+
+
+def _note(value: Object, manager: str, subresource: str, instant: str) -> None:
+    """Note who applied what when; fields are not listed, nobody reads them."""
+    others = [
+        entry for entry in value["metadata"].get("managedFields", ()) if (entry["manager"], entry["subresource"]) != (manager, subresource)
+    ]
+    entry = {"manager": manager, "operation": "Apply", "subresource": subresource, "time": instant}
+    value["metadata"]["managedFields"] = [*others, entry]
 
 
 def _merge(value: Any, change: Any) -> Any:

@@ -111,7 +111,7 @@ class Acts:
             raise  # decided again, on what is there then
         except ClusterError as error:
             raise Failed(f"the routing document cannot be written: {error}") from error
-        memory.router_error = ""
+        memory.accepted()
         self._store.put(CONFIG_MAP, answer)
         if document.abort is not None:
             cause = document.abort.reason if document.abort.reason in ABORTS else "Other"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Memory"]
 
 _ABORT_S: Final = 120.0
+_REFUSED_S: Final = 5.0
 
 
 @dataclass(slots=True)
@@ -36,6 +37,10 @@ class Memory:
     born: float
     bumps: Bumps = field(default_factory=Bumps)
     router_error: str = ""
+    refusals: int = 0
+    """How often in a row the routing document could not be written."""
+    not_before: float = 0.0
+    """When to try again, on the loop's clock: the status of a failed attempt must not bring the next one about."""
     written_ms: int = 0
     """When the status was last written by this process: to the millisecond, which the API server does not keep."""
     passes: int = 0
@@ -49,6 +54,17 @@ class Memory:
         """Return the memory of a rollout that was not known so far."""
         attendant = Attendant(pods, cluster, metrics=metrics, wake=wake)
         return cls(uid, attendant, wake, asyncio.get_running_loop().time())
+
+    def refused(self, error: str) -> float:
+        """Note that the routing document cannot be written; return after how many seconds to try again."""
+        delay = float(min(0.5 * 2.0 ** min(self.refusals, 10), _REFUSED_S))
+        self.router_error, self.refusals = error, self.refusals + 1
+        self.not_before = asyncio.get_running_loop().time() + delay
+        return delay
+
+    def accepted(self) -> None:
+        """Note that the routing document was written."""
+        self.router_error, self.refusals, self.not_before = "", 0, 0.0
 
     def age(self) -> float:
         """Return for how many seconds the rollout has been known."""

@@ -15,6 +15,7 @@ from walkforward_operator.cluster.errors import Conflict, NotFound
 from walkforward_operator.cluster.kinds import ROLLOUT
 from walkforward_operator.rollout.act import Acts, Failed
 from walkforward_operator.rollout.decide import decide
+from walkforward_operator.rollout.judge import judge
 from walkforward_operator.rollout.memory import Memory
 from walkforward_operator.rollout.model import Record
 from walkforward_operator.rollout.observe import read_subject
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from walkforward_operator.ledger import LedgerBook
     from walkforward_operator.metrics import Metrics
     from walkforward_operator.reconciler import Key
+    from walkforward_operator.rollout.judge import Judge
     from walkforward_operator.rollout.model import Decision
     from walkforward_operator.rollout.observe import Subject
     from walkforward_operator.rollout.see import Seen
@@ -70,7 +72,9 @@ class RolloutReconciler:
         metrics: Metrics,
         wake: Callable[[Key], None],
         now_ms: Callable[[], int],
+        judge: Judge = judge,
     ) -> None:
+        self._judge = judge
         self._cluster = cluster
         self._store = store
         self._pods = pods
@@ -89,6 +93,9 @@ class RolloutReconciler:
             await self._forget(key)
             return None
         memory = await self._remember(key, hint)
+        wait = memory.not_before - asyncio.get_running_loop().time()
+        if wait > 0:
+            return wait
         seen, decision = await self._decide(self._store, hint, memory)
         if not _asks(decision, hint):
             return await self._tend(key, memory, seen, decision)
@@ -112,7 +119,7 @@ class RolloutReconciler:
 
     async def _decide(self, reader: Reader, subject: Subject, memory: Memory) -> tuple[Seen, Decision]:
         seen = await self._eyes.see(reader, subject, memory)
-        return seen, decide(subject.rollout, subject.status, seen.observation, self._now_ms())
+        return seen, decide(subject.rollout, subject.status, seen.observation, self._now_ms(), judge=self._judge)
 
     async def _carry_out(self, key: Key, memory: Memory, subject: Subject, seen: Seen, decision: Decision) -> float | None:
         """Do what was decided, in its order; what a failure leaves undone is decided upon again."""
@@ -120,10 +127,9 @@ class RolloutReconciler:
         try:
             did = await self._acts.carry_out(memory, subject, seen, decision)
         except Failed as failure:
-            memory.router_error = str(failure)
-            _log.warning("%s: %s", key, failure)
-            await self._tend(key, memory, seen, decision)
-            return 1.0
+            delay = memory.refused(str(failure))
+            _log.warning("%s: %s; again in %.1f s", key, failure, delay)
+            return delay
         if polled is not None:
             self._metrics.decision_lag.observe(polled)
         if not did:
