@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from walkforward_core.routing import ModelRef
     from walkforward_server.config import Settings
 
-__all__ = ["prove"]
+__all__ = ["prove", "task_of"]
 
 NICE = 10
 
 
-async def prove(settings: Settings, ref: ModelRef, *, trial: bool) -> Report:
-    """Fetch, verify and try a bundle in a process of its own; a trial gives way to the serving process."""
-    task = Task(
+def task_of(settings: Settings, ref: ModelRef, *, trial: bool) -> Task:
+    """Return what the child is to prove, within which limits."""
+    return Task(
         ref=ref,
         state=str(settings.state),
         roots=settings.roots,
@@ -34,6 +34,11 @@ async def prove(settings: Settings, ref: ModelRef, *, trial: bool) -> Report:
         cpu_seconds=max(1, round(settings.proof_s)),
         nice=NICE if trial else 0,
     )
+
+
+async def prove(settings: Settings, ref: ModelRef, *, trial: bool) -> Report:
+    """Fetch, verify and try a bundle in a process of its own; a trial gives way to the serving process."""
+    task = task_of(settings, ref, trial=trial)
     environment = {key: value for key, value in os.environ.items() if key != TOKEN_VARIABLE}
     child = await asyncio.create_subprocess_exec(
         sys.executable,

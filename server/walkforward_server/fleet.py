@@ -10,26 +10,34 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from walkforward_core.errors import WalkforwardError
 from walkforward_core.pods import ModelReport, ModelRole, ModelState
-from walkforward_server import bundles, child
+from walkforward_server import bundles
 from walkforward_server.model import Model
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from walkforward_core.routing import ModelRef, RoutingDocument
     from walkforward_server.config import Settings
     from walkforward_server.marker import Marker
     from walkforward_server.prove import Report
 
-__all__ = ["Fleet"]
+__all__ = ["Fleet", "Prover"]
 
 log = logging.getLogger(__name__)
 
 RETRY_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+
+
+class Prover(Protocol):
+    """Fetches and proves a bundle away from the serving process (:func:`walkforward_server.child.prove`)."""
+
+    async def __call__(self, settings: Settings, ref: ModelRef, *, trial: bool) -> Report:
+        """Return how it went."""
+        ...
 
 
 @dataclass(slots=True)
@@ -56,7 +64,7 @@ class Fleet:
         settings: Settings,
         marker: Marker,
         changed: Callable[[], None],
-        prover: Callable[..., Awaitable[Report]] = child.prove,
+        prover: Prover,
     ) -> None:
         self._settings, self._marker, self._changed, self._prover = settings, marker, changed, prover
         self._entries: dict[str, _Entry] = {}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from walkforward_core.pods import Applied, ModelReport, ModelRole, ModelState, PodReport
 from walkforward_core.stats import StatsDocument
 from walkforward_server import bundles
+from walkforward_server.child import prove
 from walkforward_server.engine import Engine
 from walkforward_server.fleet import Fleet
 from walkforward_server.marker import Marker
@@ -24,6 +25,7 @@ from walkforward_server.watcher import POLL_S, RoutingWatcher
 
 if TYPE_CHECKING:
     from walkforward_server.config import Settings
+    from walkforward_server.fleet import Prover
     from walkforward_server.model import Model
     from walkforward_server.table import Routing
 
@@ -55,7 +57,7 @@ def _empty_table() -> Table:
 class Node:
     """What both listeners answer from. Made inside a running loop; everything but opening bundles happens on it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, prover: Prover = prove) -> None:
         loop = asyncio.get_running_loop()
         self.settings = settings
         self.software = version("walkforward")
@@ -67,7 +69,7 @@ class Node:
         self.desk = OutcomeDesk(lambda: self.engine.table, settings.token, self.totals.outcomes)
         self.settler = Settler(self.totals, self.desk, soon=loop.call_soon, later=loop.call_later)
         self.marker = Marker(settings.state)
-        self.fleet = Fleet(settings, self.marker, self._rebuild)
+        self.fleet = Fleet(settings, self.marker, self._rebuild, prover)
         self.watcher = RoutingWatcher(settings.routing, self._apply)
         self._routing: Routing | None = None
         self._seq = 0

@@ -22,7 +22,7 @@ from walkforward_core.routing import ModelRef
 if TYPE_CHECKING:
     from walkforward_server.model import Model
 
-__all__ = ["PROOF_RUNS", "Report", "Task", "main"]
+__all__ = ["PROOF_RUNS", "Report", "Task", "main", "report"]
 
 PROOF_RUNS = 200
 
@@ -56,11 +56,12 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_CPU, (task.cpu_seconds, task.cpu_seconds))
     resource.setrlimit(resource.RLIMIT_AS, (task.memory, task.memory))
     os.nice(task.nice)
-    sys.stdout.buffer.write(msgspec.json.encode(_report(task)) + b"\n")
+    sys.stdout.buffer.write(msgspec.json.encode(report(task)) + b"\n")
     return 0
 
 
-def _report(task: Task) -> Report:
+def report(task: Task) -> Report:
+    """Prove in this process; whatever goes wrong is in the report."""
     try:
         return Report(ok=True, median_us=_prove(task))
     except Unavailable as error:

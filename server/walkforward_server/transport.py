@@ -11,7 +11,7 @@ import logging
 import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import httptools
 import msgspec
@@ -135,8 +135,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take part, unless there are too many connections."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream listener makes nothing else
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transports are not of that class
         if len(self._front.connections) >= self._front.limits.connections:
             self._fail(503, "too many connections")
             self._flush()

@@ -9,14 +9,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from walkforward_core.routing import Measure, OutcomeSource, RolloutRef, RoutingDocument
+from walkforward_server.child import task_of
 from walkforward_server.config import Settings
 from walkforward_server.node import Node
+from walkforward_server.prove import report
 from walkforward_server.routes import AdminRoutes, DataRoutes
 from walkforward_server.transport import Front
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from walkforward_core.routing import ModelRef
+    from walkforward_server.fleet import Prover
+    from walkforward_server.prove import Report
 
 HOUR = 3_600_000
 T0 = 1_760_000_400_000 // HOUR * HOUR
@@ -156,8 +162,13 @@ def measure(source: OutcomeSource = OutcomeSource.RECEIPT, **fields: Any) -> Mea
     )
 
 
+async def prove_here(settings: Settings, ref: ModelRef, *, trial: bool) -> Report:
+    """The proof in a thread instead of a child process, which costs a second to start."""
+    return await asyncio.get_running_loop().run_in_executor(None, report, task_of(settings, ref, trial=trial))
+
+
 @asynccontextmanager
-async def running(home: Path, **fields: Any) -> AsyncIterator[Running]:
+async def running(home: Path, *, prover: Prover = prove_here, **fields: Any) -> AsyncIterator[Running]:
     """A server whose directories are below ``home``."""
     folder = home / "routing"
     folder.mkdir(parents=True, exist_ok=True)
@@ -165,7 +176,7 @@ async def running(home: Path, **fields: Any) -> AsyncIterator[Running]:
         **{"target": "fx", "pod_uid": POD, "routing": folder, "state": home / "state", "allow_file": True, "host": "127.0.0.1", **fields}
     )
     loop = asyncio.get_running_loop()
-    node = Node(chosen)
+    node = Node(chosen, prover)
     front, admin = Front(DataRoutes(node)), Front(AdminRoutes(node))
     servers = [await loop.create_server(side.protocol, "127.0.0.1", 0) for side in (front, admin)]
     ports = [server.sockets[0].getsockname()[1] for server in servers]
