@@ -6,9 +6,9 @@ import asyncio
 import logging
 import time
 import uuid
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from walkforward_core import __version__
 from walkforward_core.pods import Applied, ModelReport, ModelRole, ModelState, PodReport
 from walkforward_core.stats import StatsDocument
 from walkforward_server import bundles
@@ -60,7 +60,7 @@ class Node:
     def __init__(self, settings: Settings, prover: Prover = prove) -> None:
         loop = asyncio.get_running_loop()
         self.settings = settings
-        self.software = version("walkforward")
+        self.software = __version__
         self.boot = str(uuid.uuid4())
         self.draining = False
         self.totals = Totals()
