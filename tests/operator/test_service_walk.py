@@ -64,7 +64,7 @@ async def at_weight(world: RolloutCluster, weight: int) -> Operator:
 def lasting(status: RolloutStatus) -> dict[str, Any]:
     """Return what must not depend on when something happened."""
     found: dict[str, Any] = msgspec.to_builtins(status)
-    kept = ("phase", "reason", "weight", "stable", "candidate", "previous", "walk", "handled", "sequence")
+    kept = ("phase", "reason", "weight", "stable", "candidate", "previous", "walk", "handled")
     back = (status.rollback.version, status.rollback.reason, status.rollback.quarantined) if status.rollback is not None else ()
     history = [(one.version, one.outcome, one.reason, one.weight) for one in status.history]
     conditions = [(one.type, one.status, one.reason) for one in status.conditions]
