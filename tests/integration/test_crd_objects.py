@@ -92,6 +92,16 @@ def test_every_status_that_the_models_can_say_is_accepted(kube: Kube, namespace:
         assert stored == said
 
 
+def test_an_operator_newer_than_the_crds_keeps_its_memory(kube: Kube, namespace: str) -> None:
+    """Server-side apply refuses a field that the schema does not know: the status knows them all."""
+    item = rollout(namespace)
+    kube.create(item).raise_for_status()
+    said = {"phase": "Stable", "invented": {"deep": [1]}, "routing": {"later": 7}}
+    applied = kube.apply({"apiVersion": API, "kind": item["kind"], "metadata": item["metadata"], "status": said}, subresource="status")
+    assert applied.status_code == 200, applied.text
+    assert said.items() <= applied.json()["status"].items()
+
+
 def test_two_writers_keep_their_own_conditions(kube: Kube, namespace: str) -> None:
     item = rollout(namespace)
     kube.create(item).raise_for_status()

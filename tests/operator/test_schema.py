@@ -89,6 +89,7 @@ def test_a_model_becomes_a_structural_schema() -> None:
 def test_a_status_has_no_limit_that_could_refuse_its_write() -> None:
     schema = openapi(Outer, strict=False)
     assert "x-kubernetes-validations" not in schema
+    assert schema["x-kubernetes-preserve-unknown-fields"] is schema["properties"]["inner"]["x-kubernetes-preserve-unknown-fields"] is True
     assert schema["properties"]["firstName"] == {"description": "A name, over two lines.", "type": "string"}
     assert "default" not in schema["properties"]["inner"]
     assert "maxItems" not in schema["properties"]["many"]

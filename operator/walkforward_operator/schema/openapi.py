@@ -27,7 +27,8 @@ _BOUNDS = {"ge": "minimum", "gt": "minimum", "le": "maximum", "lt": "maximum"}
 def openapi(model: type[msgspec.Struct], *, strict: bool) -> Schema:
     """Return the schema of ``model``; ``strict`` is for what people write: limits, defaults and rules.
 
-    A status has none of these: the operator alone writes it, and a limit that refuses the write would cost it its memory.
+    A status has none of these, and keeps fields that the schema does not know yet: the operator alone writes it, and a write that is
+    refused, because a text is long or because the CRDs are a version older, would cost it its memory.
 
     Raises
     ------
@@ -92,6 +93,7 @@ def _object(kind: types.StructType, path: str, *, strict: bool) -> Schema:
         "type": "object",
         **({"required": required} if required else {}),
         "properties": properties,
+        **({} if strict else {"x-kubernetes-preserve-unknown-fields": True}),
         **({_RULES: rules} if rules else {}),
     }
 
