@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import importlib.metadata
 import json
 import logging
 import os
@@ -134,6 +135,7 @@ def test_every_file_of_the_bundle_is_what_the_manifest_says(published: ResultDoc
     assert (manifest.data.as_of, manifest.data.to) == (FIRST, FIRST)
     assert manifest.retrain.run == "fx-1a2b3c4d"
     assert manifest.baseline is None
+    assert manifest.libraries["walkforward"] == importlib.metadata.version("walkforward")
     assert manifest.parity.max_abs <= 1e-6
     assert manifest.parity.rows == 2000
     assert [(gate.name, gate.verdict) for gate in manifest.gates] == [("auc", Verdict.PASS)]

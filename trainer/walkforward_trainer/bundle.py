@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar, Final
 
+import walkforward_core
 from walkforward_core.bundle import (
     GOLDEN,
     MANIFEST,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Bundle", "Contents", "Latest", "assemble", "publish", "version_of"]
 
-LIBRARIES: Final = ("numpy", "onnx", "onnxruntime", "polars", "xgboost-cpu", "walkforward")
+LIBRARIES: Final = ("numpy", "onnx", "onnxruntime", "polars", "xgboost-cpu")
 POINTER: Final = "LATEST.json"
 POINTER_ATTEMPTS: Final = 5
 
@@ -213,4 +214,5 @@ def _validation(fitted: Fitted, plan: Plan) -> ValidationRecord:
 
 
 def _libraries(names: Iterable[str]) -> dict[str, str]:
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
+    own = {"python": platform.python_version(), "walkforward": walkforward_core.__version__}
+    return own | {name: importlib.metadata.version(name) for name in names}

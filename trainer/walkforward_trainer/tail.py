@@ -25,6 +25,8 @@ An isotonic fit has jumps, and a jump turns the last digit of the base score, wh
 another decision. With this limit an error of 1e-6 in the log-odds moves the probability by 1e-6 at most (the slope of the meta
 model is a quarter of its weight).
 """
+DIGITS: Final = 9
+"""Decimals that are kept of what is fitted: another machine's exponential differs in the sixteenth, the same run makes the same bytes."""
 RIDGE: Final = 1e-6
 """Penalty on the squared weights of the meta model, relative to the rows: only so that separable rows have an answer."""
 
@@ -40,8 +42,7 @@ class Tail:
 
     def meta(self, z: Vector) -> Vector:
         """Return the meta model's probability of base log-odds ``z`` (n, m)."""
-        out: Vector = 1.0 / (1.0 + np.exp(-(z @ self.weights + self.bias)))
-        return out
+        return _sigmoid(_dot(z, self.weights) + self.bias)
 
     def probability(self, z: Vector) -> Vector:
         """Return the calibrated probability of base log-odds ``z`` (n, m), shape (n,)."""
@@ -50,10 +51,11 @@ class Tail:
 
 def fit_tail(z: Vector, y: Vector) -> Tail:
     """Return meta model and calibrator of base log-odds ``z`` (n, m), out of fold, and labels ``y`` in {0, 1}."""
-    weights, bias = fit_logistic(z, y)
+    fitted, offset = fit_logistic(z, y)
+    weights, bias = np.round(fitted, DIGITS), round(offset, DIGITS)
     meta = Tail(weights, bias, np.zeros(1), np.zeros(1)).meta(z)
     knots_x, knots_y = fit_isotonic(meta, y)
-    return Tail(weights, bias, knots_x, limit_slope(knots_x, knots_y, MAX_SLOPE))
+    return Tail(weights, bias, np.round(knots_x, DIGITS), np.round(limit_slope(knots_x, knots_y, MAX_SLOPE), DIGITS))
 
 
 def fit_logistic(z: Vector, y: Vector, *, steps: int = 50) -> tuple[Vector, float]:
@@ -62,14 +64,15 @@ def fit_logistic(z: Vector, y: Vector, *, steps: int = 50) -> tuple[Vector, floa
     Minimises the mean log-loss + RIDGE/2 · |weights|²; the bias is free.
     """
     design = np.column_stack((z, np.ones(len(z))))
-    penalty = RIDGE * np.diag([1.0] * z.shape[1] + [0.0])
+    penalty = RIDGE * np.array([1.0] * z.shape[1] + [0.0])
     beta = np.zeros(design.shape[1])
     for _ in range(steps):
-        p = 1.0 / (1.0 + np.exp(-(design @ beta)))
-        gradient = design.T @ (p - y) / len(y) + penalty @ beta
+        p = _sigmoid(_dot(design, beta))
+        gradient = (design * (p - y)[:, None]).sum(axis=0) / len(y) + penalty * beta
         # the floor keeps a step finite where a row is certain
-        curvature = (design * np.maximum(p * (1.0 - p), 1e-9)[:, None]).T @ design / len(y) + penalty + 1e-12 * np.eye(len(beta))
-        step = np.linalg.solve(curvature, gradient)
+        weighted = design * np.maximum(p * (1.0 - p), 1e-9)[:, None]
+        curvature = (weighted[:, :, None] * design[:, None, :]).sum(axis=0) / len(y)
+        step = np.linalg.solve(curvature + np.diag(penalty + 1e-12), gradient)
         beta = beta - step * min(1.0, 10.0 / max(float(np.abs(step).max()), 1e-300))
         if np.abs(step).max() < 1e-12:
             break
@@ -106,3 +109,14 @@ def limit_slope(x: Vector, y: Vector, slope: float) -> Vector:
     for index in range(len(x) - 2, -1, -1):
         above[index] = max(above[index], above[index + 1] - slope * (x[index + 1] - x[index]))
     return np.asarray((below + above) / 2.0)
+
+
+def _sigmoid(logit: Vector) -> Vector:
+    out: Vector = 1.0 / (1.0 + np.exp(-logit))
+    return out
+
+
+def _dot(rows: Vector, weights: Vector) -> Vector:
+    """Return ``rows @ weights`` summed in one order: a matrix product sums in an order that depends on the number of threads."""
+    out: Vector = (rows * weights).sum(axis=1)
+    return out
