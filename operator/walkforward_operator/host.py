@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import kopf
+from kopf._core.engines.peering import Identity  # the type of a public parameter, not public itself
 
 from walkforward_core.names import MANAGED_BY, TARGET_LABEL
 from walkforward_operator.cluster.kinds import CONFIG_MAP, DEPLOYMENT, JOB, POD, RETRAIN, ROLLOUT
@@ -161,7 +162,13 @@ class _Session:
             return
         try:
             await kopf.operator(
-                registry=self._registry(), settings=_settings(), standalone=True, namespaces=list(self._namespaces), stop_flag=flag
+                registry=self._registry(),
+                settings=_settings(),
+                standalone=True,
+                namespaces=list(self._namespaces),
+                stop_flag=flag,
+                # else kopf asks for the name of the process's user, and the image's has none
+                identity=Identity("walkforward"),
             )
         finally:
             await asyncio.sleep(0.25)  # TLS connections need a few turns of the loop to close
