@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from walkforward_core.names import STATUS_MANAGER
+from walkforward_core.names import RETRAIN_LABEL, STATUS_MANAGER, TARGET_LABEL
 from walkforward_operator.cluster.errors import NotFound
 from walkforward_operator.cluster.kinds import CONFIG_MAP, DEPLOYMENT, POD
 
@@ -19,6 +19,8 @@ __all__ = ["Store", "trimmed"]
 
 _TOMBSTONES = 4096
 _BULKY_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
+_INDEXED = (RETRAIN_LABEL, TARGET_LABEL)
+"""Labels that every reconcile selects by: with thousands of objects, looking at each of them would take all of the time."""
 
 
 def trimmed(kind: Kind, found: Object) -> Object:
@@ -49,6 +51,8 @@ class Store:
 
     def __init__(self) -> None:
         self._objects: dict[tuple[str, str], dict[str, Object]] = {}
+        # (kind, namespace, label, value) → the objects that carry it, by name
+        self._by_label: dict[tuple[str, str, str, str], dict[str, Object]] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
@@ -60,9 +64,15 @@ class Store:
 
     async def list(self, kind: Kind, namespace: str, *, labels: Mapping[str, str] | None = None) -> list[Object]:
         """Return the objects that carry all ``labels``."""
-        wanted = (labels or {}).items()
-        found = self._objects.get((kind.name, namespace), {}).values()
-        return [item for item in found if wanted <= (item["metadata"].get("labels") or {}).items()]
+        wanted = labels or {}
+        label = next((label for label in _INDEXED if label in wanted), None)
+        if label is None:
+            found = self._objects.get((kind.name, namespace), {})
+        else:
+            found = self._by_label.get((kind.name, namespace, label, wanted[label]), {})
+        if not wanted:
+            return list(found.values())
+        return [item for item in found.values() if wanted.items() <= (item["metadata"].get("labels") or {}).items()]
 
     def put(self, kind: Kind, found: Object) -> bool:
         """Keep an object; false where a newer state of it is known already (an answer to a write overtakes its event)."""
@@ -73,7 +83,11 @@ class Store:
         known = place.get(metadata["name"])
         if known is not None and known["metadata"]["uid"] == metadata["uid"] and _version(known) > _version(found):
             return False
-        place[metadata["name"]] = trimmed(kind, found)
+        slim = trimmed(kind, found)
+        if known is not None:
+            self._index(kind, known, add=False)
+        place[metadata["name"]] = slim
+        self._index(kind, slim, add=True)
         return True
 
     def drop(self, kind: Kind, found: Object) -> None:
@@ -86,12 +100,28 @@ class Store:
         known = place.get(metadata["name"])
         if known is not None and known["metadata"]["uid"] == metadata["uid"]:
             del place[metadata["name"]]
+            self._index(kind, known, add=False)
 
     def all(self, kind: Kind) -> Iterator[Object]:
         """Yield every object of a kind."""
         for (name, _), place in list(self._objects.items()):
             if name == kind.name:
                 yield from list(place.values())
+
+    def _index(self, kind: Kind, found: Object, *, add: bool) -> None:
+        metadata = found["metadata"]
+        labels = metadata.get("labels") or {}
+        for label in _INDEXED:
+            if label not in labels:
+                continue
+            key = (kind.name, metadata.get("namespace", ""), label, labels[label])
+            if add:
+                self._by_label.setdefault(key, {})[metadata["name"]] = found
+                continue
+            place = self._by_label[key]
+            del place[metadata["name"]]
+            if not place:
+                del self._by_label[key]
 
 
 def _version(found: Object) -> int:

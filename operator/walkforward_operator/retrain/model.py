@@ -160,6 +160,7 @@ class Observation:
 
     ``progress`` is of the status's run, None without one. When it has ended, either ``outcome`` has its verified result, or ``unavailable``
     says why the object store does not give it yet. ``refused`` is the API server's answer to the last attempt to create the Job.
+    ``rollouts`` are those that follow the retrain, and the one that its spec names.
     """
 
     installation: Installation

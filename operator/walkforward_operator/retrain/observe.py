@@ -19,7 +19,7 @@ from walkforward_operator.retrain.status import RetrainStatus
 from walkforward_operator.retrain.views import job_view, owner_uid, pod_view
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from walkforward_operator.cluster.protocol import Object, Reader
     from walkforward_operator.reconciler import Key
@@ -83,7 +83,7 @@ async def look(reader: Reader, subject: Subject, installation: Installation, now
     labels = {MANAGED_BY[0]: MANAGED_BY[1], RETRAIN_LABEL: retrain.name}
     jobs = [job_view(body) for body in await reader.list(JOB, retrain.namespace, labels=labels)]
     maps = [body for body in await reader.list(CONFIG_MAP, retrain.namespace, labels=labels) if owner_uid(body) == retrain.uid]
-    rollouts = [_rollout(body, retrain.name) for body in await reader.list(ROLLOUT, retrain.namespace)]
+    rollouts = _rollouts(await reader.list(ROLLOUT, retrain.namespace), retrain)
     progress = None
     if run is not None:
         job = await _job_of(reader, retrain, run, jobs)
@@ -114,12 +114,19 @@ async def _pods_of(reader: Reader, retrain: Retrain, run: CurrentRun) -> tuple[P
     return tuple(pod_view(body) for body in bodies)
 
 
-def _rollout(body: Mapping[str, Any], retrain: str) -> Rollout:
-    source = ((body.get("spec") or {}).get("source") or {}).get("retrainRef") or {}
+def _rollouts(bodies: Iterable[Mapping[str, Any]], retrain: Retrain) -> list[Rollout]:
+    """Return the rollouts that follow the retrain, and the one that its spec names."""
+    named = retrain.spec.baseline_from if retrain.spec else None
+    found = []
+    for body in bodies:
+        reference = body["spec"]["source"].get("retrainRef")  # the schema asks for a source; there may be thousands of rollouts
+        follows = reference is not None and reference["name"] == retrain.name
+        if follows or body["metadata"]["name"] == named:
+            found.append(Rollout(name=body["metadata"]["name"], follows=follows, stable=_stable(body)))
+    return found
+
+
+def _stable(body: Mapping[str, Any]) -> Baseline | None:
     stable = (body.get("status") or {}).get("stable") or {}
     known = bool(stable.get("uri") and stable.get("digest"))
-    return Rollout(
-        name=body["metadata"]["name"],
-        follows=source.get("name") == retrain,
-        stable=Baseline(uri=stable["uri"], digest=stable["digest"]) if known else None,
-    )
+    return Baseline(uri=stable["uri"], digest=stable["digest"]) if known else None

@@ -1,0 +1,39 @@
+"""Selecting by an indexed label gives what looking at every object would."""
+
+from __future__ import annotations
+
+import asyncio
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from walkforward_core.names import RETRAIN_LABEL, TARGET_LABEL
+from walkforward_operator.cluster.kinds import JOB, POD, Kind
+from walkforward_operator.cluster.store import Store
+
+LABELS = st.dictionaries(st.sampled_from([RETRAIN_LABEL, TARGET_LABEL, "x"]), st.sampled_from(["a", "b"]))
+STEPS = st.tuples(st.sampled_from([JOB, POD]), st.sampled_from(["n1", "n2", "n3"]), st.sampled_from(["u1", "u2"]), LABELS, st.booleans())
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps=st.lists(STEPS, max_size=25), wanted=LABELS)
+def test_the_index_is_never_wrong(steps: list[tuple[Kind, str, str, dict[str, str], bool]], wanted: dict[str, str]) -> None:
+    store = Store()
+    for version, (kind, name, uid, labels, gone) in enumerate(steps):
+        body = {
+            "metadata": {
+                "namespace": "prod",
+                "name": name,
+                "uid": f"{uid}-{version // 5}",
+                "resourceVersion": str(version),
+                "labels": labels,
+            }
+        }
+        if gone:
+            store.drop(kind, body)
+        else:
+            store.put(kind, body)
+    for kind in (JOB, POD):
+        everything = [item for item in store.all(kind) if wanted.items() <= item["metadata"]["labels"].items()]
+        found = asyncio.run(store.list(kind, "prod", labels=wanted))
+        assert sorted(item["metadata"]["name"] for item in found) == sorted(item["metadata"]["name"] for item in everything)
