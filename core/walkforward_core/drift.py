@@ -49,13 +49,15 @@ def psi(counts: Sequence[int], reference: Sequence[int]) -> float:
     Raises
     ------
     ValueError
-        Either side has another number of bins.
+        Either side has another number of bins, or a negative count.
 
     >>> psi([10] * 10, [10] * 10)
     0.0
     """
     if len(counts) != BINS or len(reference) != BINS:
         raise ValueError(f"PSI needs {BINS} bins, got {len(counts)} live and {len(reference)} in the reference")
+    if min(counts) < 0 or min(reference) < 0:
+        raise ValueError(f"PSI of negative counts: {min(counts)} live, {min(reference)} in the reference")
     live = sum(counts) + BINS * _SMOOTHING
     frozen = sum(reference) + BINS * _SMOOTHING
     total = 0.0

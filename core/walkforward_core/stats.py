@@ -13,6 +13,10 @@ from walkforward_core.pods import ModelRole
 
 __all__ = ["Bars", "Errors", "FeatureCounts", "Latency", "Outcomes", "Pair", "Positions", "Requests", "Row", "StatsDocument"]
 
+MAX_LEVEL = 40
+"""Batches of 2^40 horizons: longer than any market has been open."""
+MAX_KEY = 20
+
 
 class Requests(Part, frozen=True, kw_only=True):
     """Requests that this model answered (``exposed``) or was scored on beside the answer (``shadow``)."""
@@ -126,6 +130,14 @@ class Outcomes(Part, frozen=True, kw_only=True):
     expired: int = 0
     rejected: int = 0
     evicted: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be merged: keys that are no integers, levels that no table reaches."""
+        if not 0 <= self.level <= MAX_LEVEL:
+            raise ValueError(f"level {self.level} of outcomes is outside 0 … {MAX_LEVEL}")
+        for key in self.rows:
+            if not key.removeprefix("-").isdecimal() or len(key) > MAX_KEY:
+                raise ValueError(f"batch key {key[:40]!r} of outcomes is no integer of at most {MAX_KEY} digits")
 
 
 class StatsDocument(Document, frozen=True, kw_only=True):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 import json
 import math
-import typing
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
+from wire_values import values
 
 from walkforward_core import bundle, documents, pods, routing, runs, stats
 from walkforward_core.bundle import Golden, Manifest, Reference
@@ -29,6 +29,15 @@ DOCUMENTS = {
     for _, kind in inspect.getmembers(module, inspect.isclass)
     if issubclass(kind, Document) and kind is not Document
 } | {Totals}
+
+
+# batch keys are integers, levels small
+WIRE = {
+    "Outcomes.level": st.integers(0, 40),
+    "Outcomes.rows": st.dictionaries(
+        st.integers(-(10**18), 10**18).map(str), values(tuple[float, float, float, float, float, float]), max_size=3
+    ),
+}
 
 
 def test_every_document_has_a_name_of_its_own() -> None:
@@ -122,6 +131,19 @@ def test_bytes_that_are_no_document_are_refused_and_say_where_they_came_from(dat
     assert issubclass(DocumentError, WalkforwardError)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"level": 41}, {"level": -1}, {"rows": {"x": [1, 0, 0, 0, 0, 0]}}, {"rows": {"1.5": [1, 0, 0, 0, 0, 0]}}, {"rows": {"": [1] * 6}}],
+)
+def test_outcomes_that_cannot_be_merged_are_refused_at_the_border(change: dict[str, Any]) -> None:
+    table = {"plan": "p", "stable": "s", "candidate": "c", "baseMs": 1, "level": 0, "rows": {"-5": [1, 0, 0, 0, 0, 0]}}
+    document = {"schema": "walkforward.dev/stats/v1", "podUid": "p", "boot": "b", "seq": 1, "outcomes": [table]}
+    assert StatsDocument.parse(json.dumps(document).encode()).outcomes[0].rows == {"-5": (1, 0, 0, 0, 0, 0)}
+    table.update(change)
+    with pytest.raises(DocumentError, match="of outcomes"):
+        StatsDocument.parse(json.dumps(document).encode())
+
+
 def test_required_fields_are_asked_for_and_unknown_ones_ignored() -> None:
     later = {**json.loads(ROUTING), "fieldOfALaterVersion": {"a": 1}}
     later["stable"]["another"] = 1
@@ -197,29 +219,9 @@ def test_what_was_written_is_read_again(kind: type[Document]) -> None:
     @settings(max_examples=15, suppress_health_check=list(HealthCheck))
     @given(st.data())
     def check(data: st.DataObject) -> None:
-        document = data.draw(_strategy(kind))
+        document = data.draw(values(kind, WIRE))
         again = kind.parse(document.to_bytes())
         assert again == document
         assert again.to_bytes() == document.to_bytes()
 
     check()
-
-
-def _strategy(kind: Any) -> st.SearchStrategy[Any]:
-    """Values of a type field by field; floats finite, sizes small, ``schema`` as the document sets it."""
-    if inspect.isclass(kind) and issubclass(kind, Part):
-        types = typing.get_type_hints(kind)
-        return st.builds(kind, **{field.name: _strategy(types[field.name]) for field in structs.fields(kind) if field.name != "schema"})
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is typing.Annotated:
-        return _strategy(arguments[0])
-    if origin is tuple and arguments[-1] is Ellipsis:
-        return st.lists(_strategy(arguments[0]), max_size=2).map(tuple)
-    if origin is tuple:
-        return st.tuples(*map(_strategy, arguments))
-    if origin is dict:
-        return st.dictionaries(_strategy(arguments[0]), _strategy(arguments[1]), max_size=2)
-    if arguments:
-        return st.one_of(*map(_strategy, arguments))
-    plain = {int: st.integers(-(2**63), 2**63 - 1), float: st.floats(allow_nan=False, allow_infinity=False), str: st.text(max_size=8)}
-    return plain[kind] if kind in plain else st.from_type(kind)

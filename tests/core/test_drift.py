@@ -51,6 +51,8 @@ def test_psi_by_hand_and_where_it_saturates() -> None:
     assert psi([200] + [0] * 9, [200] * 10) == pytest.approx(5.3, abs=0.5)
     with pytest.raises(ValueError, match="10 bins"):
         psi([1, 2], [1] * 10)
+    with pytest.raises(ValueError, match="negative"):
+        psi([-1] * 10, [1] * 10)
 
 
 def test_w_counts_a_bar_once_however_many_pods_counted_it() -> None:

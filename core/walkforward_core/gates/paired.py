@@ -26,6 +26,8 @@ MIN_OUTCOMES: Final = 100
 _TINY: Final = 1e-12
 _ROUNDING: Final = 1e-9
 _HUGE: Final = 1e30
+_NEVER: Final = 1e15
+"""Outcomes that no market will ever yield; a margin next to nothing would need even more."""
 _YEAR_MS: Final = 31_557_600_000
 
 
@@ -157,8 +159,8 @@ def outcomes_needed(margin: float, per_horizon: float, *, kappa: float = 2.0, rh
     (1516, 534)
     """
     a = 6.0 * margin + 6.0 * (1.0 - min(rho, 1.0))
-    expected = kappa / (margin * margin) * (a + math.sqrt(a * a + 72.0 * margin * margin))
-    return max(math.ceil(expected), MIN_OUTCOMES, math.ceil(MIN_BATCHES * per_horizon))
+    expected = kappa / max(margin * margin, 1.0 / _NEVER) * (a + math.sqrt(a * a + 72.0 * margin * margin))
+    return max(math.ceil(min(expected, _NEVER)), MIN_OUTCOMES, math.ceil(MIN_BATCHES * per_horizon))
 
 
 def annualised(per_outcome: float, base_ms: int) -> float:
