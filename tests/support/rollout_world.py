@@ -33,6 +33,7 @@ from walkforward_core.bundle import (
     Decision as DecisionRule,
 )
 from walkforward_core.documents import decode, digest, encode
+from walkforward_core.errors import DocumentError
 from walkforward_core.evidence import Evidence
 from walkforward_core.pods import Applied, ModelReport, ModelRole, ModelState, PodReport
 from walkforward_core.routing import ModelRef, RoutingDocument
@@ -121,7 +122,10 @@ class SimPod:
         """Apply the document, as the mounted volume brings it."""
         if text is None or not self.follows or self.terminating:
             return
-        self.document = RoutingDocument.parse(text)
+        try:
+            self.document = RoutingDocument.parse(text)
+        except DocumentError:
+            return
         self.applied = Applied(generation=self.document.generation, digest=digest(text))
 
     def report(self) -> PodReport | None:
@@ -200,6 +204,11 @@ class World:
     def document(self) -> RoutingDocument:
         assert self.stored is not None
         return RoutingDocument.parse(self.stored.text)
+
+    @property
+    def readable(self) -> bool:
+        """Whether there is a routing document, and one that can be read."""
+        return self.stored is not None and self.stored.text.startswith(b'{"schema"')
 
     def publish(self, found: Bundle) -> Bundle:
         """Make ``found`` the newest bundle of the source."""
@@ -296,7 +305,7 @@ class World:
             routing, error = None, ""
             try:
                 routing = RoutingDocument.parse(self.stored.text)
-            except Exception as problem:  # noqa: BLE001 - whatever a person wrote
+            except DocumentError as problem:
                 error = str(problem)
             document = Document(
                 str(self.stored.version),

@@ -11,23 +11,25 @@ from typing import TYPE_CHECKING, Final
 from walkforward_operator.reasons import Reason
 from walkforward_operator.rollout import judge as gates
 from walkforward_operator.rollout.approval import approval
+from walkforward_operator.rollout.bootstrap import WRITTEN
 from walkforward_operator.rollout.crash import crash
 from walkforward_operator.rollout.deadlines import deadlines
 from walkforward_operator.rollout.deletion import deletion
 from walkforward_operator.rollout.drift import drift
 from walkforward_operator.rollout.health import health
 from walkforward_operator.rollout.lock import lock
-from walkforward_operator.rollout.model import Decision, Record
+from walkforward_operator.rollout.model import Decision, Record, SetFinalizer
 from walkforward_operator.rollout.people import abort_asked, requests
 from walkforward_operator.rollout.plan import plan_of
 from walkforward_operator.rollout.present import present
 from walkforward_operator.rollout.settle import settle, unattended
 from walkforward_operator.rollout.source import source
+from walkforward_operator.rollout.status import WalkKind
 from walkforward_operator.rollout.step import ready, step
 from walkforward_operator.rollout.turn import Turn
 from walkforward_operator.rollout.upkeep import upkeep
 from walkforward_operator.rollout.verdicts import verdicts
-from walkforward_operator.rollout.verify import verify
+from walkforward_operator.rollout.verify import first_model, verify, way_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +63,8 @@ STAGES: Final[tuple[Callable[[Turn], Turn], ...]] = (
     crash,
     deadlines,
     drift,
+    way_back,
+    first_model,
     requests,
     _validity,
     source,
@@ -93,8 +97,9 @@ def decide(rollout: RolloutObject, status: RolloutStatus, observation: Observati
         turn = stage(turn)
         if turn.ended:
             break
-    if rollout.deleting_since_ms is not None and turn.status is status:
-        return Decision(status=status, then=turn.then, requeue_after_ms=None)
+    if rollout.deleting_since_ms is not None and (not rollout.has_finalizer or SetFinalizer(present=False) in turn.then):
+        # the object goes now: nobody would read its status
+        return Decision(status=status, then=turn.then)
     return _close(health(present(turn)))
 
 
@@ -117,7 +122,8 @@ def _requeue(turn: Turn, behind: int) -> int | None:
     """Return when to look again, without an event: the nearest deadline, sooner while something is under way."""
     waits = [max(0, instant - turn.now_ms) for instant in turn.wakes]
     rollback, hold = turn.status.rollback, turn.hold.reason if turn.hold is not None else None
-    moving = (turn.walk is not None and hold is not Reason.APPROVAL_NEEDED) or (turn.walk is not None and turn.status.weight > 0)
+    walk = turn.walk
+    moving = walk is not None and (walk.kind is WalkKind.CANARY or walk.step >= WRITTEN)
     if turn.status.routing.pending is not None:
         waits.append(WRITING_MS)
     if moving or turn.rollout.deleting_since_ms is not None or (rollback is not None and rollback.verified_at is None):

@@ -26,10 +26,10 @@ def deletion(turn: Turn) -> Turn:
     if since is None:
         return turn
     if not turn.rollout.has_finalizer:
-        return replace(turn, status=turn.before, then=()).end()
+        return replace(turn, then=()).end()
     if turn.observation.namespace_terminating:
         # its ConfigMaps and RoleBindings go at the same time: nothing could be written, and nothing would read it
-        return replace(turn, status=turn.before, then=(SetFinalizer(present=False),)).end()
+        return replace(turn, then=(SetFinalizer(present=False),)).end()
     if turn.now_ms >= since + WITHIN_MS:
         late = f"not every pod was seen back on stable within {WITHIN_MS // 1000} s: {_open(turn) or 'none answered'}"
         return turn.tell(Reason.TERMINATING, late, warning=True).do(SetFinalizer(present=False)).end()

@@ -30,8 +30,7 @@ def drift(turn: Turn) -> Turn:
         return turn
     if found is not None and turn.mine and _only_newer(found.routing, applied, found.digest):
         return turn if found.routing is None else turn.with_routing(applied=written(found.routing))
-    if found is not None and found.routing is not None:
-        turn = _as_abort(turn, found.routing)
+    turn = _unknown(turn, kept.digest) if found is None or found.routing is None else _as_abort(turn, found.routing)
     return turn if turn.ended else _heal(turn, applied)
 
 
@@ -55,6 +54,17 @@ def _as_abort(turn: Turn, found: RoutingDocument) -> Turn:
     if there < was:
         return abort(turn, Reason.MANUAL_ROUTE, f"the routing document was edited: exposure {was} to {there} %")
     return turn
+
+
+def _unknown(turn: Turn, digest: str) -> Turn:
+    """Nothing can be read where the document was: it is put right only if the pods still act on it, since that raises nothing."""
+    walk, pods = turn.walk, turn.ready_pods()
+    if walk is None or exposed(turn) == 0:
+        return turn
+    on_pods = [pod.report.applied.digest if pod.report is not None and pod.report.applied is not None else "" for pod in pods]
+    if on_pods and all(one == digest for one in on_pods):
+        return turn
+    return abort(turn, Reason.MANUAL_ROUTE, "the routing document is gone or cannot be read, and not every pod still has it")
 
 
 def _heal(turn: Turn, applied: RoutingDocument) -> Turn:

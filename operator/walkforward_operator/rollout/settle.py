@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import structs
 
+from walkforward_core.routing import RoutingDocument
 from walkforward_operator.reasons import Reason
 from walkforward_operator.rollout.abort import conclude
 from walkforward_operator.rollout.clock import millis, stamp
@@ -29,7 +30,7 @@ def settle(turn: Turn) -> Turn:
     pending, found = turn.status.routing.pending, turn.document
     if pending is None:
         return turn
-    if found is None or found.digest != pending.digest or not turn.mine:
+    if found is None or not turn.mine or not (found.digest == pending.digest or _edited_since(found.routing, pending)):
         return turn.with_routing(pending=None)
     applied = Written(generation=pending.generation, digest=pending.digest, weight=pending.weight, document=pending.document)
     before = turn.walk
@@ -38,6 +39,17 @@ def settle(turn: Turn) -> Turn:
         turn = record(turn, pending.purpose, pending.record)
     landed = _LANDED.get(pending.purpose)
     return landed(_Landing(turn, before, pending)) if landed is not None else turn
+
+
+def _edited_since(found: RoutingDocument | None, pending: Pending) -> bool:
+    """Return whether a rise was written and edited before it was seen: its generation and its end of exposure are there.
+
+    Taken as not written, the edit would be put right and the rise made again, against the hand that lowered it.
+    """
+    wanted = RoutingDocument.parse(pending.document.encode(), source="status.routing.pending.document")
+    if found is None or wanted.exposure_not_after is None:
+        return False
+    return (found.generation, found.exposure_not_after) == (wanted.generation, wanted.exposure_not_after)
 
 
 def unattended(turn: Turn) -> Turn:

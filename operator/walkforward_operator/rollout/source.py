@@ -33,6 +33,8 @@ def source(turn: Turn) -> Turn:
         return turn
     if not turn.observation.target.exists:
         turn = turn.wait(Reason.TARGET_MISSING, "the Deployment of spec.target does not exist; create it, or correct the name")
+        if turn.walk is None:
+            return turn
     if bundle is None:
         return _without(turn)
     applied, walk = turn.applied, turn.walk

@@ -230,6 +230,8 @@ class Routing(Part, frozen=True, kw_only=True):
     """The document that the servers are to apply."""
     pending: Pending | None = None
     """The write under way."""
+    generation: int = 0
+    """Highest generation that was ever asked for; none is used twice."""
     drift: int = 0
     """How often an edit of the document was healed."""
 

@@ -90,12 +90,10 @@ class Turn:
     def next_generation(self) -> int:
         """Return the generation of the next document: above everything that was ever seen or asked for."""
         routing, found = self.status.routing, self.document.routing if self.document is not None else None
-        seen = (
-            routing.applied.generation if routing.applied is not None else 0,
-            routing.pending.generation if routing.pending is not None else 0,
-            found.generation if found is not None else 0,
-        )
-        return max(seen) + 1
+        known = routing.applied.generation if routing.applied is not None else 0
+        reports = (pod.report.applied for pod in self.observation.target.pods if pod.report is not None)
+        on_pods = (applied.generation for applied in reports if applied is not None)
+        return max(routing.generation, known, found.generation if found is not None else 0, *on_pods) + 1
 
     def ready_pods(self) -> tuple[Pod, ...]:
         """Return the pods that must be verified: ready and not terminating."""

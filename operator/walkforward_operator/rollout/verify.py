@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from walkforward_operator.rollout.status import Walk
     from walkforward_operator.rollout.turn import Turn
 
-__all__ = ["soaked", "verify"]
+__all__ = ["first_model", "soaked", "verify", "way_back"]
 
 REPLACE_MS: Final = 10_000
 """A pod that has not gone back to stable after this time is deleted."""
@@ -31,12 +31,9 @@ REPLACE_MS: Final = 10_000
 
 def verify(turn: Turn) -> Turn:
     """Take in what the pods say of the document that was written last."""
-    turn = _way_back(turn)
     walk, applied = turn.walk, turn.applied
-    if walk is None or applied is None:
+    if walk is None or applied is None or walk.kind is WalkKind.BOOTSTRAP:
         return turn
-    if walk.kind is WalkKind.BOOTSTRAP:
-        return _first_model(turn, walk)
     turn = _prove(turn)
     return turn if turn.ended else _clock(turn, unverified(turn, turn.ready_pods()))
 
@@ -98,9 +95,10 @@ def _name(turn: Turn, pod: str | None) -> Turn:
     return plan_write(turn, document, Purpose.PROVE, walk=structs.replace(walk, last_generation=document.generation))
 
 
-def _first_model(turn: Turn, walk: Walk) -> Turn:
+def first_model(turn: Turn) -> Turn:
     """The first model is live as soon as one pod serves it: a pod is ready only with a model, so ready pods cannot be asked for."""
-    if walk.step < WRITTEN:
+    walk = turn.walk
+    if walk is None or walk.kind is not WalkKind.BOOTSTRAP or walk.step < WRITTEN:
         return turn
     pods = turn.living_pods()
     if all(unverified(turn, (pod,)) for pod in pods):
@@ -110,7 +108,7 @@ def _first_model(turn: Turn, walk: Walk) -> Turn:
     return turn.tell(Reason.BOOTSTRAPPED, message)
 
 
-def _way_back(turn: Turn) -> Turn:
+def way_back(turn: Turn) -> Turn:
     """Wait until stable serves everything on every pod; replace, one at a time, the pods that do not follow."""
     rollback, applied = turn.status.rollback, turn.applied
     if rollback is None or rollback.verified_at is not None:

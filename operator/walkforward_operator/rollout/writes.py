@@ -80,7 +80,7 @@ def plan_write(
     if guard:
         turn = turn.do(SetFinalizer(present=True))
     write = WriteRouting(document, found.resource_version if found is not None else None, takeover)
-    return turn.with_routing(pending=pending).do(write).end()
+    return turn.with_routing(pending=pending, generation=kept.generation).do(write).end()
 
 
 def body(turn: Turn, kind: str, **facts: Any) -> str:
@@ -125,4 +125,6 @@ def first_write(turn: Turn, document: RoutingDocument) -> Turn:
     """Return the turn with a document to be written before anything else: only ever an abort."""
     found = turn.document
     write = WriteRouting(document, found.resource_version if found is not None else None, takeover=found is not None and not turn.mine)
-    return replace(turn, first=(*turn.first, write)).with_routing(applied=written(document), pending=None)
+    return replace(turn, first=(*turn.first, write)).with_routing(
+        applied=written(document), pending=None, generation=document.generation
+    )
