@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -171,11 +172,26 @@ def make_bundle(
     )
     if change is not None:
         change(files)
-    home = root / version
+    _write(root / version, files)
+    return Made(ref=ref, manifest=manifest, golden=golden, files=files)
+
+
+def remade(made: Made, root: Path, model: bytes) -> Made:
+    """Write the bundle again around another graph: all digests are right, the golden rows are the old model's."""
+    files = {**made.files, "model.onnx": model}
+    version = f"{made.ref.version[:16]}-{hashlib.sha256(model).hexdigest()[:8]}"
+    records = {**made.manifest.files, "model.onnx": FileRecord(sha256=hashlib.sha256(model).hexdigest(), size=len(model))}
+    manifest = msgspec.structs.replace(made.manifest, version=version, files=records)
+    files["manifest.json"] = manifest.to_bytes()
+    ref = ModelRef(version=version, uri=f"file://{root}/{version}/", digest=digest(files["manifest.json"]), model=digest(model))
+    _write(root / version, files)
+    return Made(ref=ref, manifest=manifest, golden=made.golden, files=files)
+
+
+def _write(home: Path, files: dict[str, bytes]) -> None:
     home.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         (home / name).write_bytes(data)
-    return Made(ref=ref, manifest=manifest, golden=golden, files=files)
 
 
 def score(model: bytes, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
