@@ -102,14 +102,14 @@ class Server:
                     models[ref.version] = ModelReport(role=role, state=self.states.get(ref.version, ModelState.READY), digest=ref.digest)
         return PodReport(pod_uid=self.uid, boot=self.boot, applied=self.applied, models=models)
 
-    def stats(self) -> StatsDocument:
-        """Every poll finds a hundred requests more for both models of the document."""
+    def stats(self, per_poll: int = 100) -> StatsDocument:
+        """Every poll finds ``per_poll`` requests more for both models of the document."""
         self.seq += 1
         document = self.document
         pairs: list[Pair] = []
         if document is not None and document.on_trial is not None and document.reference is not None and document.shadow:
             key = (document.generation, document.on_trial.version)
-            self.counted[key] = self.counted.get(key, 0) + 100
+            self.counted[key] = self.counted.get(key, 0) + per_poll
             rows = tuple(
                 Row(generation=generation, version=version, role=ModelRole.CANDIDATE, requests=Requests(shadow=count))
                 for (generation, version), count in self.counted.items()

@@ -1,0 +1,143 @@
+"""The real operator process on a real API server: from nothing to promoted, killed after every write, idle, and without an API server."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from api_server import RealApi, real_api
+from operator_process import Process, Scene, scene, timeless
+from s3_server import s3_server
+
+from walkforward_operator.cluster.api import KubernetesCluster
+from walkforward_operator.cluster.kinds import LEASE
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
+
+SHORT: dict[str, Any] = {
+    "strategy": {
+        "shadow": {"minRequests": 200},
+        "phases": [{"weight": 5, "duration": "6s"}, {"weight": 25, "duration": "6s"}, {"weight": 100, "duration": "6s"}],
+        "watch": {"duration": "6s"},
+    },
+    "gates": {"errorRate": {}},
+}
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[RealApi]:
+    with real_api(controllers=False) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    with s3_server(tmp_path_factory.mktemp("s3")) as env:
+        yield env
+
+
+@pytest.fixture
+async def cluster(api: RealApi, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KubernetesCluster]:
+    monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    connected = await KubernetesCluster.connect()
+    yield connected
+    await connected.close()
+
+
+def process(api: RealApi, folder: Path, place: Scene, **env: str) -> Process:
+    return Process(api.kubeconfig, folder, place.namespace, system=place.namespace, admin_port=place.admin_port, env={**place.s3, **env})
+
+
+async def walk(place: Scene) -> dict[str, Any]:
+    """Wait until v2 serves alone, and return what lasts."""
+    await place.until("Stable", version="v1", seconds=60)
+    await place.rollout(place.publish("v2"))
+    await place.until("Stable", version="v2", seconds=240)
+    return timeless(await place.status())
+
+
+async def test_from_nothing_to_promoted_and_idle(api: RealApi, cluster: KubernetesCluster, s3: dict[str, str], tmp_path: Path) -> None:
+    async with scene(cluster, s3, "walk") as place:
+        await place.rollout(place.publish("v1"), **SHORT)
+        running = process(api, tmp_path, place)
+        try:
+            found = await walk(place)
+            assert [entry[1] for entry in found["history"]] == ["Promoted", "Bootstrapped"]
+            assert (await place.document()).previous is None
+            await idle(place, running)
+            assert running.rss_mb() < 120
+            assert running.stop() == 0
+            lease = await cluster.get(LEASE, place.namespace, "walkforward-operator")
+            assert lease["spec"]["holderIdentity"] == ""
+        finally:
+            running.kill()
+
+
+async def idle(place: Scene, running: Process) -> None:
+    """Nothing but the Lease is written, and nothing is read, for half a minute."""
+    place.kubelet_rests = True
+    await asyncio.sleep(5)
+    before, asked = await running.metrics(), await requests(place.cluster)
+    await asyncio.sleep(30)
+    after, answered = await running.metrics(), await requests(place.cluster)
+    name = "walkforward_reconcile_total"
+    assert {key: value for key, value in after.items() if key.startswith(name)} == {
+        key: value for key, value in before.items() if key.startswith(name)
+    }
+    made = {key: answered[key] - asked.get(key, 0) for key in answered if answered[key] != asked.get(key, 0)}
+    assert set(made) <= {("PATCH", "leases")}, made
+    assert made["PATCH", "leases"] <= 6
+
+
+async def requests(cluster: KubernetesCluster) -> dict[tuple[str, str], float]:
+    """Return how many requests the API server has answered by verb and resource; watches and its own are left out."""
+    answer = await cluster._client.call_api("GET", f"{cluster._client.configuration.host}/metrics", {})
+    found: dict[tuple[str, str], float] = {}
+    for line in (await answer.read()).decode().splitlines():
+        if line.startswith("apiserver_request_total{"):
+            labels = dict(
+                part.split("=", 1) for part in line[line.index("{") + 1 : line.rindex("}")].replace('"', "").split(",") if "=" in part
+            )
+            group = labels.get("group", "")
+            ours = group in {"walkforward.dev", "batch", "apps", "events.k8s.io"} or labels["resource"] in {"pods", "configmaps", "leases"}
+            itself = (labels["verb"], labels["resource"]) == ("PUT", "leases")  # the API server's own identity
+            if ours and not itself and labels["verb"] != "WATCH":
+                key = (labels["verb"], labels["resource"])
+                found[key] = found.get(key, 0) + float(line.rpartition(" ")[2])
+    return found
+
+
+async def test_killed_after_every_single_write_it_comes_to_the_same_end(
+    api: RealApi, cluster: KubernetesCluster, s3: dict[str, str], tmp_path: Path
+) -> None:
+    async with scene(cluster, s3, "calm") as place:
+        await place.rollout(place.publish("v1"), **SHORT)
+        running = process(api, tmp_path, place)
+        try:
+            calm = await walk(place)
+        finally:
+            running.kill()
+    async with scene(cluster, s3, "killed") as place:
+        await place.rollout(place.publish("v1"), **SHORT)
+        lives = 0
+        walking = asyncio.create_task(walk(place))
+        running = process(api, tmp_path, place, WALKFORWARD_CRASH_AFTER_WRITE="1")
+        try:
+            while not walking.done():
+                if running.ended is not None:
+                    assert running.ended == 137, running.log.read_text()[-3000:]
+                    lives += 1
+                    running = process(api, tmp_path, place, WALKFORWARD_CRASH_AFTER_WRITE="1")
+                await asyncio.sleep(0.05)
+            assert await walking == calm
+            assert lives > 25
+        finally:
+            running.kill()
+            walking.cancel()
+            await asyncio.gather(walking, return_exceptions=True)
