@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from walkforward_core.api.retrain import OfflineGates
 
-__all__ = ["AUC", "DEGRADATION", "EXPECTANCY", "NO_BASELINE", "PRECISION_AT_K", "SHARPE", "blocking", "explain", "judge"]
+__all__ = ["AUC", "DEGRADATION", "EXPECTANCY", "GATES", "NO_BASELINE", "PRECISION_AT_K", "SHARPE", "blocking", "explain", "judge"]
 
 AUC: Final = "auc"
 PRECISION_AT_K: Final = "precisionAtK"
@@ -23,6 +23,9 @@ SHARPE: Final = "sharpePerOutcome"
 EXPECTANCY: Final = "expectancy"
 DEGRADATION: Final = "degradation"
 """Names of the metrics that gates look at."""
+
+GATES: Final = ("auc", "precisionAtK", "sharpe", "expectancy", "maxDegradation")
+"""Names of the gates, as in the spec."""
 
 NO_BASELINE: Final = "NoBaseline"
 """First word of the message of a degradation gate that had no live model to compare with."""

@@ -125,6 +125,18 @@ def test_rules_of_the_spec(changes: dict[str, Any], reason: Reason, words: str) 
     assert caught.value.reason is reason
 
 
+@pytest.mark.parametrize(
+    ("skipped", "words"),
+    [
+        ({"name": "acu", "reason": "r"}, "'acu' is no gate; there are auc, precisionAtK"),
+        ({"name": "auc", "reason": " "}, "without a reason"),
+    ],
+)
+def test_only_gates_are_skipped_and_only_for_a_reason(skipped: dict[str, str], words: str) -> None:
+    with pytest.raises(BadConfiguration, match=words):
+        make_plan(run_document(spec("s3://bars/x.csv", "s3://models/fx"), skipGates=[skipped]))
+
+
 def test_what_follows_from_the_spec() -> None:
     found = plan(costs={"feeBps": 1.0, "slippage": {"bps": 2.0, "multiplier": 1.5}})
     assert found.round_trip == pytest.approx(8e-4)

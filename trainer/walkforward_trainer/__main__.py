@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import resource
 import sys
 import time
 from pathlib import Path
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log.info("run %s of %s/%s as of %s, mode %s", run.run, run.retrain.namespace, run.retrain.name, run.as_of, run.mode)
         result, code = execute(run, allow_file=allow_file, now_ms=now_ms)
     _tell(result, os.environ)
+    log.info("%s after %.1f s of CPU, at most %d MiB of memory", result.verdict, time.process_time(), _peak_mib())
     return int(exit_code(result, code))
 
 
@@ -71,6 +73,11 @@ def _asked(run: RunDocument, options: argparse.Namespace) -> RunDocument:
     if options.smoke:
         run = replace(run, mode=RunMode.SMOKE)
     return replace(run, force=run.force or options.force)
+
+
+def _peak_mib() -> int:
+    """Return the largest resident size of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def _tell(result: ResultDocument, env: Mapping[str, str]) -> None:

@@ -11,6 +11,7 @@ from walkforward_core.bundle import Decision, DecisionKind
 from walkforward_core.documents import digest, encode
 from walkforward_core.durations import parse_ms
 from walkforward_core.features import lookback, timeframe_ms, unknown
+from walkforward_core.offline import GATES
 from walkforward_core.runs import RunMode
 from walkforward_trainer.errors import BadConfiguration, Reason
 from walkforward_trainer.recipes import RECIPES, Recipe
@@ -69,6 +70,7 @@ def make_plan(run: RunDocument) -> Plan:
     spec = run.spec
     recipe = _recipe(spec)
     _check(spec)
+    _check_skipped(run)
     target, model, chosen = spec.overrides.target, spec.overrides.model, spec.overrides.decision
     features = spec.overrides.features or recipe.features
     _check_features(features)
@@ -128,6 +130,17 @@ def _check(spec: RetrainSpec) -> None:
             "gates: at least one is needed, or leave gates out to have auc {min: 0.62}: a model that need not prove anything is not "
             "published",
         )
+
+
+def _check_skipped(run: RunDocument) -> None:
+    """Refuse to skip what is no gate, or without a reason: both would look skipped and be judged, or be skipped and not explained."""
+    for gate in run.skip_gates:
+        if gate.name not in GATES:
+            raise BadConfiguration(Reason.SPEC_INVALID, f"skipGates: {gate.name!r} is no gate; there are {', '.join(GATES)}")
+        if not gate.reason.strip():
+            raise BadConfiguration(
+                Reason.SPEC_INVALID, f"skipGates: {gate.name} is to be skipped without a reason; say why, it is recorded"
+            )
 
 
 def _check_features(features: tuple[str, ...]) -> None:
