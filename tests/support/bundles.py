@@ -85,7 +85,19 @@ def logistic(weights: Sequence[float], bias: float = 0.0, *, trap: str = "", hog
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 9
     onnx.checker.check_model(model)
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
+
+
+def blind_to_missing(weights: Sequence[float]) -> bytes:
+    """Return the logistic graph with NaN taken for 0, as trees have a branch for it."""
+    model = onnx.load_from_string(logistic(weights))
+    graph = model.graph
+    graph.initializer.append(numpy_helper.from_array(np.array([0.0], np.float32), "zero"))
+    graph.node[0].input[0] = "filled"
+    graph.node.insert(0, helper.make_node("IsNaN", ["X"], ["absent"]))
+    graph.node.insert(1, helper.make_node("Where", ["absent", "zero", "X"], ["filled"]))
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
 
 
 def _trap(kind: str, hog_bytes: int) -> tuple[list[Any], list[Any]]:
@@ -137,14 +149,18 @@ def make_bundle(
     trap: str = "",
     hog_bytes: int = 2**31,
     double: bool = False,
+    blind: bool = False,
     content: bytes | None = None,
     seed: int = 0,
     change: Callable[[dict[str, bytes]], None] | None = None,
 ) -> Made:
-    """Write a bundle below ``root`` and return it; ``change`` may spoil its files after the manifest was made."""
+    """Write a bundle below ``root`` and return it; ``blind`` makes a model that takes NaN for 0, ``change`` may spoil its files."""
     width = len(features)
     values = list(weights) if weights is not None else [((-1) ** index) * (1.0 + 0.1 * index) for index in range(width)]
-    model = content if content is not None else logistic(values, bias, trap=trap, hog_bytes=hog_bytes, double=double)
+    if content is not None:
+        model = content
+    else:
+        model = blind_to_missing(values) if blind else logistic(values, bias, trap=trap, hog_bytes=hog_bytes, double=double)
     rng = np.random.default_rng(seed)
     decision = Decision(kind=kind, threshold=threshold)
     rows = rng.standard_normal((2000, width)).astype(np.float32)
