@@ -93,7 +93,10 @@ class Measure(Part, frozen=True, kw_only=True):
 
 
 class RoutingDocument(Document, frozen=True, kw_only=True):
-    """Everything that a server needs to know; times are RFC 3339 UTC, ``weight`` is in percent of the request keys."""
+    """Everything that a server needs to know; times are RFC 3339 UTC, ``weight`` is in percent of the request keys.
+
+    ``prove_on`` is the UID of the one pod that proves a new candidate before the others load it; None means all.
+    """
 
     NAME: ClassVar[str] = "routing"
 

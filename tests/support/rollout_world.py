@@ -140,7 +140,7 @@ class SimPod:
         ):
             if ref is None:
                 continue
-            waits = role is ModelRole.CANDIDATE and document is not None and document.prove_on not in (None, self.name)
+            waits = role is ModelRole.CANDIDATE and document is not None and document.prove_on not in (None, self.uid)
             state = ModelState.WAITING if waits else self.states.get(ref.version, ModelState.READY)
             models[ref.version] = ModelReport(role=role, state=state, digest=ref.digest)
         return PodReport(pod_uid=self.uid, boot="b-" + self.uid, applied=self.applied, models=models)

@@ -9,6 +9,7 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from walkforward_demo.bars import FIRST, SECOND, Bars
+from walkforward_demo.install import NAMESPACE
 from walkforward_demo.watch import ActFailed, Snapshot, Watch
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Stage:
 
     def approve(self, rollout: str, phase: str) -> None:
         """Give the approval that a rollout waits for."""
-        version = self.watch.now.rollout(rollout)["candidate"]["version"]
+        version = self.watch.now.rollout(rollout)["approval"]["candidate"]
         self.view.say(f'$ kubectl annotate modelrollout {rollout} walkforward.dev/approve=\'{{"candidate":"{version}",…}}\'', "cyan")
         self.shell.annotate("modelrollout", rollout, "approve", id=f"approve-{phase}-{version}", candidate=version, phase=phase)
 
@@ -63,6 +64,7 @@ class Stage:
             "NAME": name, "MODEL": model, "IMAGE": self.image, "SECRET": self.secret, "FEATURES": ",".join(self.features),
             "FIRST": FIRST, "RATE": 10, "PER_BAR": per_bar,
         }  # fmt: skip
+        self.shell.kubectl("delete", "job", name, "-n", NAMESPACE, "--ignore-not-found")
         self.shell.apply(Template((MANIFESTS / "replayer.yaml").read_text()).substitute(values))
         self.watch.replayers.append(name)
 

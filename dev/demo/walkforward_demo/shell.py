@@ -58,5 +58,5 @@ class Shell:
         done = subprocess.run(command, input=stdin, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
         if done.returncode != 0:
             shown = " ".join([os.path.basename(command[0]), *command[1:]])  # noqa: PTH119 - a word to show, not a path
-            raise CommandError(f"{shown}\n{done.stdout[-2000:]}{done.stderr[-4000:]}".strip())
+            raise CommandError(f"{shown}\n{done.stdout[-1000:]}{done.stderr[:1000]}".strip())
         return done.stdout

@@ -30,7 +30,7 @@ class View:
 
     def say(self, text: str, style: str = "") -> None:
         """Print a line with the seconds since the start."""
-        self.console.print(Text(f"{time.monotonic() - self.began:6.0f} s  {text}", style=style))
+        self.console.print(Text(f"{time.monotonic() - self.began:6.0f} s  {text}", style=style), soft_wrap=True)
 
     def start(self) -> None:
         """Begin to redraw, on a terminal."""

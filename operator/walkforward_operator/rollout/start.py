@@ -105,7 +105,7 @@ def start(turn: Turn, plan: Plan, bundle: Bundle) -> Turn:
         shadow=True,
         split_by=spec.split_by,
         salt=salt_for(turn.rollout.uid, bundle.ref.digest),
-        prove_on=pod.name if pod is not None else None,
+        prove_on=pod.uid if pod is not None else None,
         evidence_from=generation,
         measure=_measure(turn, plan, bundle, generation),
     )

@@ -73,11 +73,11 @@ def _prove(turn: Turn) -> Turn:
     walk, applied, kept = turn.walk, turn.applied, turn.status.routing.applied
     if walk is None or applied is None or kept is None or applied.candidate is None or applied.prove_on is None:
         return turn
-    pod = next((one for one in turn.observation.target.pods if one.name == applied.prove_on and not one.terminating), None)
+    pod = next((one for one in turn.observation.target.pods if one.uid == applied.prove_on and not one.terminating), None)
     if pod is None:
         other = prover(turn)
         return (
-            _name(turn, other.name) if other is not None else turn.wait(Reason.WAITING_FOR_PODS, "no pod is ready to prove the candidate")
+            _name(turn, other.uid) if other is not None else turn.wait(Reason.WAITING_FOR_PODS, "no pod is ready to prove the candidate")
         )
     report = report_on(pod, applied.candidate)
     follows = pod.report is not None and pod.report.applied is not None and pod.report.applied.digest == kept.digest
