@@ -13,7 +13,7 @@ from examples import retrain, rollout
 from kube import Kube, deep, message
 from releases import BREAK_GLASS, PROD, STAGING, annotated, config_map
 
-from walkforward_core.names import RUN_ANNOTATION, VERBS, action_annotation
+from walkforward_core.names import FINALIZER, RUN_ANNOTATION, VERBS, action_annotation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 WHERE = PROD.watched
+WITHOUT: dict[str, Any] = {"metadata": {"finalizers": None}}
+OURS = {"app.kubernetes.io/managed-by": "walkforward"}
 ACTIONS = {**{action_annotation(verb): rollout for verb in VERBS}, RUN_ANNOTATION: retrain}
 ROOT = "walkforward/trainer:0.1.0 or registry/own:7 or registry/fixed:1"
 
@@ -150,16 +152,16 @@ def test_where_approvals_have_a_group_it_alone_approves(installed: Kube) -> None
         config_map(WHERE, "fx-server-routing"),
         config_map(WHERE, "fx-server-evidence-0"),
         config_map(WHERE, "fx-server-evidence-12"),
-        config_map(WHERE, "fx-1a2b3c4d", **{"walkforward.dev/retrain": "fx"}),
+        config_map(WHERE, "fx-1a2b3c4d", **OURS),
     ],
     ids=lambda item: item["metadata"]["name"],
 )
 def test_routing_and_evidence_are_the_operators(installed: Kube, alice: Kube, rescuer: Kube, item: dict[str, Any]) -> None:
     operator = PROD.operator(installed)
-    ours = deep(item, {"metadata": {"labels": {"app.kubernetes.io/managed-by": "walkforward"}}})
+    ours = deep(item, {"metadata": {"labels": OURS}})
     assert alice.create(ours).status_code == 422
     assert operator.create(ours).status_code == 201
-    unlabelled = {"metadata": {"labels": {"walkforward.dev/retrain": None}}}
+    unlabelled = {"metadata": {"labels": {"app.kubernetes.io/managed-by": None}}}
     for answer in (alice.patch(item, {"data": {"a": "c"}}), alice.patch(item, unlabelled), alice.replace(ours), alice.delete(item)):
         assert answer.status_code == 422, answer.text
         assert "annotate its ModelRollout with walkforward.dev/abort" in message(answer)
@@ -173,7 +175,7 @@ def test_a_label_does_not_make_it_ours(installed: Kube, alice: Kube) -> None:
     """Nor does a config map of one's own become the input of a run."""
     item = config_map(WHERE, "own")
     assert alice.create(item).status_code == 201
-    answer = alice.patch(item, {"metadata": {"labels": {"walkforward.dev/retrain": "fx"}}})
+    answer = alice.patch(item, {"metadata": {"labels": OURS}})
     assert answer.status_code == 422
     assert alice.patch(item, {"data": {"a": "c"}}).status_code == 200
     assert alice.delete(item).status_code == 200
@@ -203,6 +205,24 @@ def test_status_is_the_operators(installed: Kube, alice: Kube, rescuer: Kube) ->
         # by the front door it is left out
         assert almighty.patch(item, {"status": {"phase": None}}).json()["status"]["phase"] == change["status"]["phase"]
         installed.delete(item)
+
+
+def test_an_exposed_candidate_is_not_forgotten(installed: Kube, alice: Kube, rescuer: Kube) -> None:
+    """Taking the finalizer away is a common reflex; the candidate would stay exposed with nobody to look after it."""
+    operator = PROD.operator(installed)
+    for remove in (operator, rescuer):
+        item = rollout(WHERE, "exposed")
+        installed.create(item).raise_for_status()
+        operator.patch(item, {"metadata": {"finalizers": [FINALIZER]}}).raise_for_status()
+        for answer in (alice.patch(item, {"metadata": {"finalizers": None}}), alice.replace(deep(alice.get(item).json(), WITHOUT))):
+            assert answer.status_code == 422, answer.text
+            assert "To end the walk now, annotate it with walkforward.dev/abort" in message(answer)
+        assert alice.patch(item, {"metadata": {"finalizers": [FINALIZER, "example.com/own"]}}).status_code == 200
+        assert alice.patch(item, {"metadata": {"finalizers": [FINALIZER]}}).status_code == 200
+        assert alice.delete(item).status_code == 200
+        assert alice.get(item).json()["metadata"]["deletionTimestamp"]
+        assert remove.patch(item, {"metadata": {"finalizers": None}}).status_code == 200
+        assert alice.get(item).status_code == 404
 
 
 def test_the_break_glass_role_opens_nothing_else(rescuer: Kube) -> None:
