@@ -22,7 +22,8 @@ __all__ = ["deadlines"]
 
 def deadlines(turn: Turn) -> Turn:
     """Abort where a deadline has passed; otherwise remember to look again when it does."""
-    for check in (_exposure, _hold, _approval):
+    # a hold ends when exposure does: what ran out while somebody watched is a verdict on the candidate, what nobody watched is not
+    for check in (_hold, _approval, _exposure):
         turn = check(turn)
         if turn.ended:
             return turn
