@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
+MANIFESTS = Path(__file__).parents[2] / "dev" / "demo" / "manifests"
 Case = tuple[dict[str, Any], str]
 BUNDLE = {"uri": "s3://models/fx/1/", "digest": "sha256:" + "0" * 64}
 GATES = {"psi": {}, "sharpe": {}, "latency": {}, "errorRate": {}}
@@ -230,6 +232,14 @@ def test_rollout_is_accepted(kube: Kube, here: str, spec: dict[str, Any]) -> Non
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
 def test_the_example_of_the_reference_is_accepted(kube: Kube, here: str, kind: Kind) -> None:
     item = yaml.safe_load(kind.example)
+    item["metadata"]["namespace"] = here
+    answer = kube.create(item, fieldValidation="Strict", dryRun="All")
+    assert answer.status_code == 201, answer.text
+
+
+@pytest.mark.parametrize("file", sorted(MANIFESTS.glob("r*-*.yaml")), ids=lambda file: file.stem)
+def test_what_the_demo_applies_is_accepted(kube: Kube, here: str, file: Path) -> None:
+    item = yaml.safe_load(file.read_text())
     item["metadata"]["namespace"] = here
     answer = kube.create(item, fieldValidation="Strict", dryRun="All")
     assert answer.status_code == 201, answer.text
