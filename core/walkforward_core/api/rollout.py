@@ -395,7 +395,7 @@ class RolloutSpec(Part, frozen=True, kw_only=True):
     split_by: SplitBy = SplitBy.CLIENT
     """Request parameter that the sticky hash is taken over."""
     strategy: Strategy = Strategy(shadow=Shadow())
-    """The plan of a walk."""
+    """The plan of a walk; left out: a shadow of 200 requests, then 5, 25 and 100 %, 30 minutes each."""
     gates: Gates | None = None
     """What a candidate must show; left out: psi, sharpe, latency and errorRate at their defaults."""
     approval: Approval = Approval()

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from walkforward_core import names
+from walkforward_core.api import fields
 from walkforward_operator.schema.crd import crd
 
 if TYPE_CHECKING:
@@ -16,6 +17,18 @@ if TYPE_CHECKING:
 __all__ = ["page"]
 
 _NESTED_DEFAULT = "as below"
+_TYPES: dict[str, tuple[Any, str]] = {
+    "duration": (fields.Duration, "`90s`, `30m`, `1h30m`, `14d`, `80ms`"),
+    "percentage": (fields.Percent, "`1%`, `0.1%`"),
+    "name": (fields.Name, "up to 63 lower case letters, digits and hyphens"),
+    "address": (fields.Uri, "`s3://bucket/prefix`"),
+    "instant": (fields.Timestamp, "RFC 3339 in UTC, `2026-01-31T13:00:00Z`"),
+    "cron": (fields.CronExpression, "minute, hour, day of month, month, day of week: `0 13 * * MON-FRI`"),
+    "time zone": (fields.TimeZone, "of the IANA table: `Etc/UTC`, `America/New_York`"),
+    "quantity": (fields.Quantity, 'as in a pod, in quotes where it is a bare number: `500m`, `"2"`, `4Gi`'),
+}
+"""Words for the patterns that many fields share: their name, their type and how they are written."""
+_WORDS = {written.__metadata__[0].pattern: word for word, (written, _) in _TYPES.items()}
 
 
 def page(kind: Kind) -> str:
@@ -48,7 +61,16 @@ def _head(kind: Kind, root: dict[str, Any]) -> list[str]:
         "",
         *(f"- {rule.message}" for rule in kind.rules),
         "",
+        "Types that many fields share:",
+        "",
+        *(f"- **{word}**: {how}{_messages(written)}" for word, (written, how) in _TYPES.items()),
+        "",
     ]
+
+
+def _messages(written: Any) -> str:
+    rules = (written.__metadata__[0].extra_json_schema or {}).get("x-kubernetes-validations", ())
+    return "".join(f"; {rule['message']}" for rule in rules)
 
 
 def _columns(columns: tuple[Column, ...]) -> list[str]:
@@ -75,7 +97,7 @@ def _section(path: str, schema: dict[str, Any]) -> list[str]:
     of_fields = [
         f"`{name}`: {rule['message']}"
         for name, field in schema["properties"].items()
-        if "properties" not in field
+        if "properties" not in field and field.get("pattern") not in _WORDS
         for rule in field.get("x-kubernetes-validations", [])
     ]
     rules = ["", "Refused otherwise:", "", *(f"- {message}" for message in [*own, *of_fields])] if own or of_fields else []
@@ -103,6 +125,8 @@ def _type(field: dict[str, Any]) -> str:
         return f"list of {_type(field['items'])}{_limit(field, 'Items')}"
     if "additionalProperties" in field:
         return f"map of {_type(field['additionalProperties'])}"
+    if field.get("pattern") in _WORDS:
+        return _WORDS[field["pattern"]]
     return _cell(f"{kind}{_range(field)}{_limit(field, 'Length')}{_pattern(field)}")
 
 
