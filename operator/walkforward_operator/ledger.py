@@ -70,6 +70,7 @@ class _Chain:
     head: str = ""
     error: str = ""
     waiting: dict[int, Record] = field(default_factory=dict)
+    gone: bool = False
     task: asyncio.Task[None] | None = None
 
 
@@ -103,8 +104,13 @@ class LedgerBook:
     def forget(self, uid: str) -> None:
         """Drop what is known of a rollout that is gone, once its last records are written."""
         chain = self._chains.get(uid)
-        if chain is not None and not chain.waiting:
-            del self._chains[uid]
+        if chain is not None:
+            chain.gone = True
+            self._drop(chain)
+
+    def _drop(self, chain: _Chain) -> None:
+        if chain.gone and not chain.waiting:
+            self._chains.pop(chain.rollout.uid, None)
 
     def _work(self, chain: _Chain) -> None:
         if chain.task is None or chain.task.done():
@@ -129,6 +135,7 @@ class LedgerBook:
                 failures += 1
             else:
                 failures, chain.error = 0, ""
+        self._drop(chain)
         chain.wake()
 
     async def _load(self, chain: _Chain) -> None:

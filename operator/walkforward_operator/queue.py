@@ -13,7 +13,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from walkforward_operator.cluster.errors import Conflict, NotLeading, Throttled, Unreachable
+from walkforward_operator.cluster.errors import Conflict, NotFound, NotLeading, Throttled, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -177,7 +177,7 @@ class WorkQueue:
             delay = max(delay, error.retry_after)
         self._metrics.reconciles.labels(self.name, "error").inc()
         self._metrics.retries.labels(self.name).inc()
-        if isinstance(error, (Conflict, NotLeading, Unreachable)):
+        if isinstance(error, (Conflict, NotFound, NotLeading, Unreachable)):
             _log.info("%s %s: %s; again in %.1f s", self.name, key, error, delay)
         else:
             self._metrics.errors.labels(self.name).inc()

@@ -113,9 +113,13 @@ async def requests(cluster: KubernetesCluster) -> dict[tuple[str, str], float]:
     return found
 
 
-async def test_killed_after_every_single_write_it_comes_to_the_same_end(
+async def test_killed_again_and_again_it_comes_to_the_same_end(
     api: RealApi, cluster: KubernetesCluster, s3: dict[str, str], tmp_path: Path
 ) -> None:
+    """Every life ends right after its second, third or fourth write; each one after the first begins by noting how long nobody watched.
+
+    That every single write of a walk may be the last one is proven on the cluster in memory (tests/operator/test_service_walk.py).
+    """
     async with scene(cluster, s3, "calm") as place:
         await place.rollout(place.publish("v1"), **SHORT)
         running = process(api, tmp_path, place)
@@ -125,19 +129,42 @@ async def test_killed_after_every_single_write_it_comes_to_the_same_end(
             running.kill()
     async with scene(cluster, s3, "killed") as place:
         await place.rollout(place.publish("v1"), **SHORT)
-        lives = 0
         walking = asyncio.create_task(walk(place))
-        running = process(api, tmp_path, place, WALKFORWARD_CRASH_AFTER_WRITE="1")
+        lives = [process(api, tmp_path, place, WALKFORWARD_CRASH_AFTER_WRITE="2")]
         try:
             while not walking.done():
-                if running.ended is not None:
-                    assert running.ended == 137, running.log.read_text()[-3000:]
-                    lives += 1
-                    running = process(api, tmp_path, place, WALKFORWARD_CRASH_AFTER_WRITE="1")
+                if lives[-1].ended is not None:
+                    assert lives[-1].ended == 137, lives[-1].log.read_text()[-3000:]
+                    lives.append(process(api, tmp_path, place, WALKFORWARD_CRASH_AFTER_WRITE=str(2 + len(lives) % 3)))
                 await asyncio.sleep(0.05)
             assert await walking == calm
-            assert lives > 25
+            assert len(lives) > 12
         finally:
-            running.kill()
+            lives[-1].kill()
             walking.cancel()
             await asyncio.gather(walking, return_exceptions=True)
+
+
+async def test_an_api_server_that_is_away_for_half_a_minute(
+    api: RealApi, cluster: KubernetesCluster, s3: dict[str, str], tmp_path: Path
+) -> None:
+    """The servers go on, the process does not end, and the walk goes on by itself; the time away is no soak time."""
+    async with scene(cluster, s3, "away") as place:
+        await place.rollout(place.publish("v1"), **SHORT)
+        running = process(api, tmp_path, place)
+        try:
+            await place.until("Stable", version="v1")
+            await place.rollout(place.publish("v2"))
+            await place.until("Progressing")
+            before = {name: server.applied for name, server in place.servers.items()}
+            weight = (await place.document()).weight
+            await asyncio.to_thread(api.stop_apiserver, kill=True)
+            await asyncio.sleep(30)
+            assert running.ended is None
+            assert {name: server.applied for name, server in place.servers.items()} == before
+            await asyncio.to_thread(api.start_apiserver)
+            assert (await place.document()).weight == weight, "nothing rises for time that nobody watched"
+            await place.until("Stable", version="v2", seconds=120)
+            assert running.ended is None
+        finally:
+            running.kill()

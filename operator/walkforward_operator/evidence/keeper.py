@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 from walkforward_core.errors import DocumentError
 from walkforward_core.evidence import Bank, EvidenceFull, source_of
 from walkforward_core.names import EVIDENCE_KEY, FIELD_MANAGER, MANAGED_BY, TARGET_LABEL, evidence_name
-from walkforward_operator.cluster.errors import Conflict, NotFound
 from walkforward_operator.cluster.kinds import CONFIG_MAP, ROLLOUT
 
 if TYPE_CHECKING:
@@ -41,13 +40,12 @@ class WalkKey:
 class Keeper:
     """Keeps the bank of one walk; ``bank`` is what gates read, ``full`` says that it no longer fits."""
 
-    def __init__(self, cluster: Cluster, walk: WalkKey, bank: Bank, *, leftovers: Mapping[int, Object]) -> None:
+    def __init__(self, cluster: Cluster, walk: WalkKey, bank: Bank) -> None:
         self.walk = walk
         self.bank = bank
         self.full = False
         self._cluster = cluster
         self._banked = bank
-        self._leftovers = dict(leftovers)
 
     @classmethod
     async def load(cls, cluster: Cluster, walk: WalkKey) -> Keeper:
@@ -65,7 +63,7 @@ class Keeper:
                 _log.error("%s/%s: %s", walk.namespace, item["metadata"]["name"], error)
                 stored.pop(number, None)
         bank = Bank.load(stored, rollout_uid=walk.rollout_uid, plan=walk.plan, evidence_from=walk.evidence_from)
-        return cls(cluster, walk, bank, leftovers={number: item for number, item in shards.items() if number >= len(bank.shards)})
+        return cls(cluster, walk, bank)
 
     def absorb(self, stats: StatsDocument, *, phase_from: int) -> bool:
         """Add one pod's answer; return whether it had anything new."""
@@ -85,7 +83,7 @@ class Keeper:
     @property
     def unbanked(self) -> bool:
         """Whether there is anything to be written."""
-        return bool(self.bank.changed(self._banked)) or bool(self._leftovers)
+        return bool(self.bank.changed(self._banked))
 
     async def save(self) -> None:
         """Write the shards that have changed; raises a ``ClusterError`` with the rest still to be written."""
@@ -100,16 +98,6 @@ class Keeper:
                 return
             await self._cluster.apply(CONFIG_MAP, self._body(number, data), manager=FIELD_MANAGER)
         self._banked, self.full = bank, False
-        for number in list(self._leftovers):
-            await self._remove(self._leftovers[number])
-            del self._leftovers[number]
-
-    async def _remove(self, item: Object) -> None:
-        metadata = item["metadata"]
-        try:
-            await self._cluster.delete(CONFIG_MAP, metadata["namespace"], metadata["name"], uid=metadata["uid"])
-        except (NotFound, Conflict):
-            return  # it is gone already
 
     def _body(self, number: int, data: bytes) -> dict[str, object]:
         owner = {

@@ -107,7 +107,7 @@ class Acts:
         began = asyncio.get_running_loop().time()
         try:
             answer = await write_document(self._cluster, namespace, seen.deployment, action)
-        except (Conflict, NotLeading, Unreachable):
+        except (Conflict, NotFound, NotLeading, Unreachable):
             raise  # decided again, on what is there then
         except ClusterError as error:
             raise Failed(f"the routing document cannot be written: {error}") from error
