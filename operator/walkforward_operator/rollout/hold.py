@@ -33,8 +33,11 @@ def rehold(turn: Turn) -> Turn:
         return turn
     if plan.max_hold_ms is not None:
         return _move(turn, plan.max_hold_ms, least_ms=None) if plan.max_hold_ms != walk.hold_ms else turn
-    estimate = _estimate(turn)
-    if estimate is None or abs(estimate - walk.hold_ms) < _NOTABLE * walk.hold_ms:
+    rest = _estimate(turn)
+    if rest is None:
+        return turn
+    estimate = min(HOLD_MAX, rest + turn.now_ms - millis(walk.verified_at))
+    if abs(estimate - walk.hold_ms) < _NOTABLE * walk.hold_ms:
         return turn
     return _move(turn, estimate, least_ms=turn.now_ms + HOUR)
 
@@ -48,7 +51,7 @@ def _move(turn: Turn, hold_ms: int, *, least_ms: int | None) -> Turn:
 
 
 def _estimate(turn: Turn) -> int | None:
-    """Return the hold that the paired gate needs at the rate seen; None where it says nothing new.
+    """Return how much longer the paired gate needs at the rate seen; None where it says nothing new.
 
     Its missing outcomes reach up to n*; twice n* is when 92 % of equal candidates have passed. Past half of n* an estimate stands:
     counted on, it would move with every outcome and never end.
@@ -59,7 +62,7 @@ def _estimate(turn: Turn) -> int | None:
     result = next((one for one in turn.results if one.name == core.sharpe.NAME), None)
     if result is None or result.verdict is Verdict.PASS or result.samples <= 0:
         return None
-    if result.samples > result.missing and walk.hold_ms not in (0, HOLD_MAX):
+    if result.samples >= result.missing and walk.hold_ms not in (0, HOLD_MAX):
         return None
     elapsed = max(1, turn.now_ms - millis(walk.started_at))
     missing = 2 * (result.samples + result.missing) - result.samples
