@@ -208,7 +208,7 @@ def test_other_peoples_jobs_are_left_alone(operator: Kube, installed: Kube) -> N
     item = deep(job(), {"metadata": {"name": "theirs", "labels": None}})
     installed.create(item).raise_for_status()
     assert operator.delete(item).status_code == 422
-    assert operator.patch(item, {"spec": {"suspend": True}}).status_code == 422
+    assert operator.patch(item, {"spec": {"suspend": True}}).status_code == 403
     installed.delete(item)
 
 

@@ -111,6 +111,35 @@ def test_every_action_has_a_policy() -> None:
     assert {f"action-{verb}" for verb in (*names.VERBS, "run")} <= found
 
 
+RIGHTS = {
+    "walkforward-operator": {
+        "modelretrains": "get list watch",
+        "modelrollouts": "get list watch",
+        "modelretrains/status": "patch",
+        "modelrollouts/status": "patch",
+        "jobs": "create get list watch delete",
+        "configmaps": "create get list watch patch delete",
+        "pods": "get list watch patch delete",
+        "deployments": "get list watch",
+        "events": "create",
+    },
+    "wf-walkforward": {"leases": "create", "leases wf-walkforward": "get patch"},
+    "system.wf-walkforward": {"modelrollouts": "patch", "namespaces fx crypto": "get"},
+}
+"""Every right of the operator: what its code asks for (see `cluster.<verb>(KIND` in the package), and nothing else."""
+
+
+def test_the_operator_has_the_rights_that_it_uses() -> None:
+    found: dict[str, dict[str, str]] = {}
+    for item in operator():
+        if item["kind"] in ("Role", "ClusterRole") and item["metadata"]["name"] in RIGHTS:
+            for rule in item["rules"]:
+                for resource in rule["resources"]:
+                    key = " ".join([resource, *rule.get("resourceNames", ())])
+                    found.setdefault(item["metadata"]["name"], {})[key] = " ".join(rule["verbs"])
+    assert found == RIGHTS
+
+
 def test_the_operator_has_no_right_that_it_should_not() -> None:
     rules = [
         rule
