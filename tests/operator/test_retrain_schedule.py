@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -103,6 +104,7 @@ def test_a_leap_day_is_found() -> None:
         ("0 0 30 2 *", "Etc/UTC", "never|find next"),
         ("61 * * * *", "Etc/UTC", "out of range"),
         ("H H * * *", "Etc/UTC", "cron 'H H"),
+        ("* * * * R/2", "Etc/UTC", "made up anew"),
         ("0 0 * * *", "Mars/Olympus", "IANA name"),
         ("0 0 * * *", "America", "IANA name"),
     ],
@@ -121,3 +123,22 @@ def test_epoch_ms_reads_what_instant_writes() -> None:
     now = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
     assert epoch_ms(instant(round(now.timestamp() * 1000))) == round(now.timestamp() * 1000)
     assert epoch_ms("2026-05-04T03:02:01.123456789Z") == round((now + timedelta(milliseconds=123)).timestamp() * 1000)
+
+
+FIELD = st.from_regex(r"[0-9A-Za-z*/,?#-]{1,6}", fullmatch=True)
+LIKELY = st.sampled_from("* */5 0 1-5 L MON-FRI mon#2 JAN ? 5,10 7 l5 */0 5-1 R H R/5 W 15W 00".split())
+
+
+@settings(max_examples=300, deadline=None)
+@given(fields=st.lists(st.one_of(LIKELY, FIELD), min_size=5, max_size=5), zone=st.sampled_from(ZONES))
+def test_whatever_the_schema_lets_through_is_a_schedule_or_a_clear_error(fields: list[str], zone: str) -> None:
+    now = epoch_ms("2026-03-29T00:59:30Z")
+    slots = None
+    with contextlib.suppress(ScheduleError):  # anything else would be a crash of the reconcile
+        slots = cron(" ".join(fields), zone)
+    if slots is None:
+        return
+    later = slots.next(after_ms=now)
+    assert later > now
+    assert slots.newest(after_ms=now, until_ms=later) == later
+    assert slots.newest(after_ms=later, until_ms=later) is None

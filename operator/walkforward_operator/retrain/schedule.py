@@ -7,6 +7,7 @@ Instants are epoch milliseconds, UTC.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ __all__ = ["Cron", "ScheduleError", "epoch_ms"]
 
 _LONGEST_JUMP = timedelta(hours=26)
 """No time zone ever moved its clocks by more: Samoa left a whole day out in 2011."""
+_RANDOM = re.compile(r"(^|[\s,/-])[hr]($|[\s,/-])", re.IGNORECASE)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -60,7 +62,7 @@ class Cron:
             hint = "write an IANA name such as Etc/UTC or America/New_York"
             raise ScheduleError(f"schedules: timeZone {schedule.time_zone!r} is not known: {hint}") from error
         try:
-            cron._walk(datetime(2000, 1, 1)).get_next(datetime)  # noqa: DTZ001 - wall clock time of the schedule's own zone
+            cron._prove()
         except (CroniterBadCronError, CroniterBadDateError) as error:
             hint = "write minute, hour, day of month, month and day of week, '0 13 * * *' for 13:00 every day"
             raise ScheduleError(f"schedules: cron {schedule.cron!r} cannot be used ({error}): {hint}") from error
@@ -92,6 +94,12 @@ class Cron:
             instant = self._instant(_step(walls, forward=True), zone)
             if instant is not None and instant > after_ms:
                 return instant
+
+    def _prove(self) -> None:
+        """Find one slot; raises what croniter raises where there is none."""
+        if _RANDOM.search(self.expression):
+            raise CroniterBadCronError("H and R stand for numbers that are made up anew each time")
+        self._walk(datetime(2000, 1, 1)).get_next(datetime)  # noqa: DTZ001 - wall clock time of the schedule's own zone
 
     def _zone(self) -> ZoneInfo:
         return ZoneInfo(self.time_zone)
