@@ -22,8 +22,9 @@ __all__ = ["main", "serve"]
 log = logging.getLogger(__name__)
 
 SWEEP_S = 1.0
+QUIET_S = 0.3
 FINISH_S = 5.0
-"""How long requests that are still arriving may take once the drain is over."""
+"""How long requests that are still arriving may take once the drain is over; chart and pod allow for it."""
 SWITCH_S = 0.0005
 """A thread that opens a bundle gives the loop back after this long, instead of Python's 5 ms."""
 
@@ -70,13 +71,18 @@ async def serve(settings: Settings, stop: asyncio.Event | None = None) -> None:
 
 
 async def _drain(node: Node, data: Front, server: asyncio.Server) -> None:
-    """Not ready, but serving; every answer is the last one of its connection; then finish what is under way."""
+    """Not ready, but serving; every answer is the last one of its connection; once nothing arrives any more, close.
+
+    A listener that closes resets whoever just connected, so it stays open until it was quiet for a moment.
+    """
     log.info("draining", extra={"seconds": node.settings.drain_s})
     node.draining = data.draining = True
     node.marker.release()
     await asyncio.sleep(node.settings.drain_s)
-    server.close()
     deadline = time.monotonic() + FINISH_S
+    while data.clock() - data.last < QUIET_S and time.monotonic() < deadline:  # noqa: ASYNC110 - quiet is the absence of events
+        await asyncio.sleep(0.02)
+    server.close()
     data.close_idle()
     while data.connections and time.monotonic() < deadline:  # noqa: ASYNC110 - connections end in many ways, none sets an event
         await asyncio.sleep(0.02)

@@ -93,6 +93,8 @@ class Front:
     clock: Callable[[], float] = time.perf_counter
     connections: set[HttpProtocol] = field(default_factory=set)
     draining: bool = False
+    last: float = 0.0
+    """When something last arrived, by ``clock``."""
 
     def protocol(self) -> HttpProtocol:
         """Return the protocol of a new connection."""
@@ -119,14 +121,14 @@ class HttpProtocol(asyncio.Protocol):
         self._out: list[bytes] = []
         self._done: list[tuple[Callable[[float, float], None], float]] = []
         self._close = self._failed = False
-        self._last = front.clock()
+        self._last = front.last = front.clock()
         self._reset()
 
     def _reset(self) -> None:
         self._url = b""
         self._body: list[bytes] = []
         self._length = 0
-        self._header_bytes = 0
+        self._header_bytes = self._pending = 0
         self._tensor_header: int | None = None
         self._posted = self._expects = self._in_body = False
         self._began = 0.0
@@ -161,7 +163,7 @@ class HttpProtocol(asyncio.Protocol):
         """Parse, answer every complete request in it, write all answers at once, then let their work begin."""
         if self._close:
             return
-        self._last = self._front.clock()
+        self._last = self._front.last = self._front.clock()
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -170,7 +172,10 @@ class HttpProtocol(asyncio.Protocol):
             if not self._close:
                 self._fail(400, f"malformed HTTP: {error}")
         if self._began and not self._in_body:
-            self._count_header(len(data))
+            # the parser reports a header once it is complete: one that never ends is seen here
+            self._pending += len(data)
+            if self._pending > 2 * self._front.limits.header:
+                self._refuse_header()
         self._flush()
 
     def _flush(self) -> None:
@@ -194,6 +199,7 @@ class HttpProtocol(asyncio.Protocol):
     def on_url(self, url: bytes) -> None:
         """Collect the target."""
         self._url += url
+        self._count_header(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Note the few headers that matter."""
@@ -218,7 +224,10 @@ class HttpProtocol(asyncio.Protocol):
     def _count_header(self, size: int) -> None:
         self._header_bytes += size
         if self._header_bytes > self._front.limits.header:
-            self._fail(431, f"request header is larger than {self._front.limits.header} bytes")
+            self._refuse_header()
+
+    def _refuse_header(self) -> None:
+        self._fail(431, f"request header is larger than {self._front.limits.header} bytes")
 
     def on_headers_complete(self) -> None:
         """Refuse a body without a length, let a waiting client send its own."""
