@@ -47,6 +47,8 @@ def _hold(turn: Turn) -> Turn:
         return turn
     if turn.now_ms < millis(walk.deadline):
         return turn.wake(millis(walk.deadline))
+    if walk.verified_at is None:
+        return abort(turn, Reason.HOLD_EXPIRED, f"not every pod had it until {walk.deadline}: {turn.before.message}")
     waiting = [gate.name for gate in turn.status.gates if gate.verdict is not Verdict.PASS and not gate.dry_run]
     missing = f"no verdict from {', '.join(waiting)}" if waiting else "the step did not end"
     return abort(turn, Reason.HOLD_EXPIRED, f"{missing} until {walk.deadline}")

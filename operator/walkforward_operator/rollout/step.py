@@ -63,7 +63,7 @@ def step(turn: Turn) -> Turn:
 def ledger_behind(turn: Turn) -> int:
     """Return how many decisions are not known to be in the ledger yet."""
     stored = turn.observation.ledger.stored
-    return sum(1 for entry in turn.before.entries if stored is None or entry.seq > stored)
+    return sum(1 for entry in turn.status.entries if stored is None or entry.seq > stored)
 
 
 def _time(turn: Turn, walk: Walk, needed_ms: int, reason: Reason, word: str) -> Turn:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from msgspec import structs
+
 from walkforward_core import gates as core
 from walkforward_core.bundle import Verdict
 from walkforward_operator.conditions import find
@@ -111,9 +113,15 @@ def _show(turn: Turn, evidence: Evidence, context: Context) -> Turn:
     due = turn.status.gates_at is None or turn.now_ms >= millis(turn.status.gates_at) + RENEW_MS
     if [_word(gate) for gate in shown] == [_word(gate) for gate in known] and not (due and _values(shown) != _values(known)):
         kept = (find(turn.before.conditions, kind) for kind in _NOTICES)
-        return replace(turn, notes=(*turn.notes, *(condition for condition in kept if condition is not None)))
+        turn = replace(turn, notes=(*turn.notes, *(condition for condition in kept if condition is not None)))
+        return turn.with_status(gates=tuple(_without_stale_eta(turn, gate) for gate in known))
     turn = turn.with_status(gates=shown, gates_at=stamp(turn.now_ms))
     return notices(turn, evidence, context)
+
+
+def _without_stale_eta(turn: Turn, gate: GateStatus) -> GateStatus:
+    """Return the gate without a promise that has passed: nothing came, so nobody knows when anything will."""
+    return structs.replace(gate, eta=None) if gate.eta is not None and millis(gate.eta) < turn.now_ms else gate
 
 
 def _changed(turn: Turn, known: tuple[GateStatus, ...]) -> Turn:
@@ -158,5 +166,7 @@ def _eta(turn: Turn, result: GateResult) -> str | None:
         return None
     since = walk.verified_at if result.name == core.latency.NAME else walk.started_at
     elapsed = turn.now_ms - millis(since) if since is not None else 0
+    if elapsed < RENEW_MS:
+        return None
     wait = result.missing * elapsed // result.samples
     return stamp(turn.now_ms + wait) if 0 < wait < 365 * 86_400_000 else None

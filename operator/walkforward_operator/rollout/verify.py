@@ -52,7 +52,7 @@ def _clock(turn: Turn, lag: str) -> Turn:
         if walk.soak_since is not None:
             turn = turn.with_walk(soaked_ms=soaked(walk, turn.now_ms), soak_since=None)
         elif walk.verified_at is None and walk.deadline is None and turn.ready_pods():
-            turn = turn.with_walk(deadline=stamp(turn.now_ms + max(HOUR, _hold(turn))))
+            turn = turn.with_walk(deadline=stamp(turn.now_ms + _loading(turn)))
         return turn.wait(Reason.NOT_VERIFIED, lag)
     if walk.soak_since is not None:
         return turn
@@ -66,6 +66,12 @@ def _hold(turn: Turn) -> int:
     """Return how long a walk may wait in step 0; with ``auto`` that is not known before outcomes come."""
     plan = turn.plan
     return plan.max_hold_ms if plan is not None and plan.max_hold_ms is not None else HOLD_MAX
+
+
+def _loading(turn: Turn) -> int:
+    """Return how long the pods may take to load and check a candidate."""
+    plan = turn.plan
+    return plan.max_hold_ms if plan is not None and plan.max_hold_ms is not None else HOUR
 
 
 def _prove(turn: Turn) -> Turn:
