@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from e2e_kube import PATIENCE
 from e2e_scene import Scene
 from e2e_stage import CLUSTER, WORK, Stage, set_up
 
@@ -59,6 +60,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # the long ones first, those that need the cluster for themselves last
     items.sort(key=lambda item: (item.get_closest_marker("alone") is not None, -_length(item)))
+    for item in items:
+        # the setup of a scenario is a wait for its turn
+        item.add_marker(pytest.mark.timeout(_length(item) * PATIENCE, func_only=True), append=False)
 
 
 def _length(item: pytest.Item) -> int:

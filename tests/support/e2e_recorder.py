@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from e2e_kube import Follower
+from e2e_kube import PATIENCE, Follower
 from e2e_rules import Seen, broken_rules, exposure, weights
 
 from walkforward_core.names import ROUTING_KEY, routing_name
@@ -67,7 +67,7 @@ class Recorder:
 
     def wait(self, what: str, holds: Callable[[], object], seconds: float, never: Callable[[], str] | None = None) -> None:
         """Wait until ``holds``; ``never`` says in words why it cannot come any more."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * PATIENCE
         with self._changed:
             while not holds():
                 why = never() if never is not None else ""
