@@ -97,7 +97,7 @@ class Watches:
             error = await self._once()
             self.up = False
             if loop.time() - began >= self._stable_s:
-                failing_since, delay = None, 0.5
+                failing_since, delay = loop.time(), 0.5
             failing_since = began if failing_since is None else failing_since
             if loop.time() - failing_since > self._patience_s:
                 raise WatchError(f"the watches failed for {self._patience_s:.0f} s, last with: {error}") from error

@@ -34,7 +34,8 @@ async def serve(port: int, *, metrics: Metrics, ill: Callable[[], str], unready:
     await runner.setup()
     try:
         await web.TCPSite(runner, port=port).start()
-        yield int(runner.addresses[0][1])
+        # with port 0, IPv4 and IPv6 get one each
+        yield next(int(address[1]) for address in runner.addresses if "." in address[0])
     finally:
         await runner.cleanup()
 

@@ -40,9 +40,11 @@ class TestRealCluster(ClusterContract):
     async def namespace(self, cluster: KubernetesCluster, api: RealApi) -> str:
         name = f"contract-{uuid.uuid4().hex[:8]}"
         await cluster.create(NAMESPACE, {"metadata": {"name": name}}, manager="test")
-        while api.api.get(f"/api/v1/namespaces/{name}/serviceaccounts/default") is None:  # pods are refused until it is there
+        for _ in range(200):  # pods are refused until their ServiceAccount is there
+            if api.api.get(f"/api/v1/namespaces/{name}/serviceaccounts/default") is not None:
+                return name
             await asyncio.sleep(0.05)
-        return name
+        raise AssertionError("no ServiceAccount within 10 s")
 
 
 async def test_a_list_longer_than_a_page_is_whole(cluster: KubernetesCluster) -> None:

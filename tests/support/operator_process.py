@@ -264,5 +264,6 @@ def timeless(status: RolloutStatus) -> dict[str, Any]:
     """Return what must not depend on when something happened."""
     found: dict[str, Any] = msgspec.to_builtins(status)
     kept = {name: found[name] for name in ("phase", "reason", "weight", "stable", "candidate", "previous", "walk", "handled")}
+    kept["stable"] = status.stable.version if status.stable is not None else None
     history = [(one.version, one.outcome, one.reason, one.weight) for one in status.history]
     return {**kept, "history": history, "conditions": [(one.type, one.status, one.reason) for one in status.conditions]}
