@@ -112,7 +112,8 @@ def _show(turn: Turn, evidence: Evidence, context: Context) -> Turn:
     turn = _changed(turn, known)
     due = turn.status.gates_at is None or turn.now_ms >= millis(turn.status.gates_at) + RENEW_MS
     if [_word(gate) for gate in shown] == [_word(gate) for gate in known] and not (due and _values(shown) != _values(known)):
-        kept = (find(turn.before.conditions, kind) for kind in _NOTICES)
+        late = turn.walk is not None and turn.walk.step > 0  # once it is exposed, what was to be said before is no news
+        kept = (find(turn.before.conditions, kind) for kind in _NOTICES if not (late and kind is ConditionType.POLICY_UNREACHABLE))
         turn = replace(turn, notes=(*turn.notes, *(condition for condition in kept if condition is not None)))
         return turn.with_status(gates=tuple(_without_stale_eta(turn, gate) for gate in known))
     turn = turn.with_status(gates=shown, gates_at=stamp(turn.now_ms))
@@ -130,7 +131,7 @@ def _changed(turn: Turn, known: tuple[GateStatus, ...]) -> Turn:
     changed = [result for result in turn.results if result.verdict is not before.get(result.name, Verdict.NO_DATA)]
     if not changed:
         return turn
-    words = {result.name: f"{before.get(result.name, Verdict.NO_DATA)} to {result.verdict}: {result.message}" for result in changed}
+    words = {result.name: clip(f"{before.get(result.name, Verdict.NO_DATA)} to {result.verdict}: {result.message}") for result in changed}
     return record(turn, VERDICT, body(turn, VERDICT, changed=words))
 
 

@@ -82,9 +82,7 @@ def _prove(turn: Turn) -> Turn:
     pod = next((one for one in turn.observation.target.pods if one.uid == applied.prove_on and not one.terminating), None)
     if pod is None:
         other = prover(turn)
-        return (
-            _name(turn, other.uid) if other is not None else turn.wait(Reason.WAITING_FOR_PODS, "no pod is ready to prove the candidate")
-        )
+        return _name(turn, other.uid) if other is not None else turn.wait(Reason.WAITING_FOR_PODS, "no pod is ready to prove the candidate")
     report = report_on(pod, applied.candidate)
     follows = pod.report is not None and pod.report.applied is not None and pod.report.applied.digest == kept.digest
     if follows and report is not None and report.state is ModelState.READY:

@@ -125,6 +125,4 @@ def first_write(turn: Turn, document: RoutingDocument) -> Turn:
     """Return the turn with a document to be written before anything else: only ever an abort."""
     found = turn.document
     write = WriteRouting(document, found.resource_version if found is not None else None, takeover=found is not None and not turn.mine)
-    return replace(turn, first=(*turn.first, write)).with_routing(
-        applied=written(document), pending=None, generation=document.generation
-    )
+    return replace(turn, first=(*turn.first, write)).with_routing(applied=written(document), pending=None, generation=document.generation)
