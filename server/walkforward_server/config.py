@@ -19,6 +19,13 @@ PREFIX = "WALKFORWARD_"
 TOKEN_VARIABLE = PREFIX + "OUTCOMES_TOKEN"
 
 
+CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+SERVER_MIB = 256
+"""Left of the container's memory for the serving process."""
+PROOF_MIB = (384, 2048)
+"""Least and most that a proof gets; it needs about 220 MiB of address space before it opens a model."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How one pod serves; ports of 0 are any free one, times in seconds, ``proof_memory`` in bytes."""
@@ -89,7 +96,17 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     option("--admin-port", str(ADMIN_PORT), "port for operator, kubelet and Prometheus", int)
     option("--drain-seconds", "8", "how long to go on serving after SIGTERM", float)
     option("--proof-seconds", "60", "time in which a bundle must be fetched and proven", float)
-    option("--proof-memory-mib", "2048", "address space of the process that proves a bundle", int)
+    option("--proof-memory-mib", str(_proof_memory_mib(CGROUP_LIMIT)), "address space of the process that proves a bundle", int)
     allowed = environment.get(PREFIX + "ALLOW_FILE_BUNDLES", "").lower() in ("1", "true", "yes")
     parser.add_argument("--allow-file-bundles", action="store_true", default=allowed, help="take file:// bundles; for a laptop only")
     return parser
+
+
+def _proof_memory_mib(limit: Path) -> int:
+    """Return what a proof may use, in MiB: what the container's limit leaves, so that a proof never ends the whole container."""
+    try:
+        text = limit.read_text(encoding="ascii").strip()
+    except OSError:
+        text = "max"
+    least, most = PROOF_MIB
+    return most if text == "max" else max(least, min(most, int(text) // 2**20 - SERVER_MIB))

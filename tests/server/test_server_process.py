@@ -272,3 +272,12 @@ def test_flags_win_over_the_environment() -> None:
     settings = read_settings(["--target", "b"], env)
     assert (settings.target, settings.http_port, settings.roots, settings.token) == ("b", 1, ("s3://a/", "s3://b/"), b"t")
     assert settings.allow_file is False
+
+
+@pytest.mark.parametrize(("limit", "mib"), [("max\n", 2048), (f"{768 * 2**20}\n", 512), (f"{256 * 2**20}\n", 384), (f"{2**40}\n", 2048)])
+def test_a_proof_gets_what_the_container_has_left(tmp_path: Path, limit: str, mib: int) -> None:
+    from walkforward_server.config import _proof_memory_mib
+
+    (tmp_path / "memory.max").write_text(limit)
+    assert _proof_memory_mib(tmp_path / "memory.max") == mib
+    assert _proof_memory_mib(tmp_path / "absent") == 2048
