@@ -47,12 +47,12 @@ def test_time_is_needed_beside_answers(build: Any) -> None:
 def test_verdicts_are_those_of_the_formulae(build: Any, n: int, share: float, phi: float) -> None:
     k, slices = round(n * share), min(n, 60)
     p = k / n
-    k2n = p * k + phi * p * (1 - p) * (slices - 1)
+    k2n = min(p * k + phi * p * (1 - p) * (slices - 1), k)
+    phi = max(1.0, (k2n - p * k) / (p * (1 - p) * (slices - 1))) if 0 < k < n and slices > 1 else 1.0
     result = judge(build, n, k, slices=slices, k2n=k2n)
-    used = phi if 0 < k < n and slices > 1 else 1.0
 
     def ratio(p1: float) -> float:
-        return (k * math.log(p1 / 0.05) + (n - k) * math.log((1 - p1) / 0.95)) / used
+        return (k * math.log(p1 / 0.05) + (n - k) * math.log((1 - p1) / 0.95)) / phi
 
     if min(abs(ratio(0.025) - 3), abs(ratio(0.10) - 3)) < 1e-6:
         return  # on the border rounding decides
@@ -98,7 +98,10 @@ def test_old_polls_never_pass_but_a_fail_stands(build: Any) -> None:
 def test_counts_that_cannot_be_or_meet_another_limit_are_no_data(build: Any) -> None:
     assert judge(build, 0, 0).reason is GateReason.NO_EVIDENCE
     assert judge(build, 100, 101).reason is GateReason.INCONSISTENT_EVIDENCE
-    assert judge(build, 100, 5, k2n=math.nan).reason is GateReason.INCONSISTENT_EVIDENCE
+    for k2n in (math.nan, math.inf, -math.inf, 0.24, 5.1):  # 25/100 at least, 5 at most
+        assert judge(build, 100, 5, k2n=k2n).reason is GateReason.INCONSISTENT_EVIDENCE
+    for k2n in (0.25, 5.0):
+        assert judge(build, 100, 5, k2n=k2n).reason is not GateReason.INCONSISTENT_EVIDENCE
     assert judge(build, 100, 5, slices=101).reason is GateReason.INCONSISTENT_EVIDENCE
     other = latency.judge(PLAIN, build.latency(5_000, 0, limit_ms=90.0), build.context())
     assert other.reason is GateReason.INCONSISTENT_EVIDENCE

@@ -25,6 +25,8 @@ SLICES = 60
 _FAIL_PART = 5
 _BORDER, _GOOD, _BAD = 0.05, 0.025, 0.10
 _EVIDENCE = 3.0
+_LESS = 1.0 - 1e-9
+"""Room for rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +67,12 @@ def quantile_ms(latency: Latency, q: float = 0.95) -> float | None:
     For show only: no verdict rests on it. Above the last edge the last edge stands.
     """
     count = sum(latency.counts)
-    if count <= 0 or len(latency.counts) != len(latency.le) + 1:
+    if count <= 0 or min(latency.counts) < 0 or len(latency.counts) != len(latency.le) + 1:
         return None
     rank, seen, lower = q * count, 0, 0.0
     for edge, inside in zip(latency.le, latency.counts, strict=False):
         if inside and seen + inside >= rank:
-            return (lower + (edge - lower) * (rank - seen) / inside) / 1000.0
+            return (lower + (edge - lower) * ((rank - seen) / inside)) / 1000.0
         seen, lower = seen + inside, edge
     return latency.le[-1] / 1000.0 if latency.le else None
 
@@ -104,8 +106,10 @@ def judge(config: LatencyConfig, evidence: Evidence, context: Context) -> GateRe
 
 def _problem(config: LatencyConfig, latency: Latency) -> str:
     n, k, slices = latency.n, latency.k, latency.slices
-    if not (0 <= k <= n and 0 <= slices <= n and math.isfinite(latency.k2n)):
-        return f"{k} of {n} answers in {slices} slices cannot be"
+    # (Σk)²/Σn ≤ Σk²/n ≤ Σk, as no slice has more slow answers than answers
+    possible = 0 <= k <= n and 0 <= slices <= n and (n == 0 or k * k / n * _LESS <= latency.k2n <= k / _LESS)
+    if not possible:
+        return f"{k} of {n} answers in {slices} slices (squares {latency.k2n:g}) cannot be"
     if n and not math.isclose(latency.limit_ms, config.p95_ms):
         return f"pods count against {latency.limit_ms:g} ms, the gate asks for {config.p95_ms:g} ms"
     return ""
