@@ -228,6 +228,8 @@ async def test_a_quota_is_a_refusal_with_the_answer(bench: Bench) -> None:
             break
         await asyncio.sleep(0.1)
     await bench.apply()
+    await bench.until("said at once", lambda now: now.reason == "JobRefused")
+    bench.ahead_ms = 2 * 60_000
     status = await bench.until("Failed", lambda now: now.phase is RetrainPhase.FAILED)
     assert status.reason == "JobRefused"
     assert "exceeded quota" in status.message

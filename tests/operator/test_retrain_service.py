@@ -5,13 +5,14 @@ from __future__ import annotations
 import msgspec
 import pytest
 from retrain_world import KEY, World
-from retrains import BAD, DAY, HOUR, MINUTE, NOW, job_condition, manifest, manual, result, spec, terminated
+from retrains import BAD, DAY, HOUR, MINUTE, NOW, job_condition, manifest, manual, pod, result, spec, terminated
 
 from walkforward_core.api.retrain import AucGate, JobSpec, OfflineGates, Resources, Schedule, Triggers
 from walkforward_core.bundle import Baseline
 from walkforward_core.runs import RunMode, RunVerdict, TriggerKind
 from walkforward_operator.cluster.errors import Forbidden, Unreachable
 from walkforward_operator.cluster.kinds import CONFIG_MAP, JOB, POD, RETRAIN, Kind
+from walkforward_operator.conditions import instant
 from walkforward_operator.retrain.status import ManualOutcome, RetrainPhase
 
 HOURLY = spec(schedules=(Schedule(cron="0 * * * *"),))
@@ -422,6 +423,17 @@ async def test_an_image_that_cannot_be_pulled_is_said_at_once_and_failed_after_t
     assert world.told == ["RunStarted", "ImagePull", "ImagePull"]
 
 
+async def test_the_grace_of_an_image_begins_when_the_pod_has_its_node() -> None:
+    world = World()
+    job = await started(world)
+    world.now_ms += 20 * MINUTE
+    scheduled = [{"type": "PodScheduled", "status": "True", "lastTransitionTime": instant(world.now_ms)}]
+    body = pod(job, created_ms=NOW, phase="Pending", waiting={"reason": "ErrImagePull"}, conditions=scheduled)
+    world.cluster.put(POD, body)
+    await world.settle()
+    assert world.status().phase is RetrainPhase.WAITING
+
+
 async def test_an_image_that_comes_within_the_grace_is_no_failure() -> None:
     world = World()
     job = await started(world)
@@ -676,14 +688,33 @@ async def test_a_result_that_cannot_be_read_for_a_day_is_given_up() -> None:
 # -- single flight, names, refusals -----------------------------------------------------------------------------------------------
 
 
-async def test_a_refused_job_fails_the_run_with_the_answer() -> None:
+async def test_a_refused_job_is_tried_again_and_fails_the_run_with_the_answer_if_it_lasts() -> None:
     world = World()
     world.cluster.fault = lambda what: Forbidden("exceeded quota: jobs") if what.startswith("create Job") else None
     world.apply(annotations=manual("a"))
+    looks = [await world.reconciler.reconcile(KEY) for _ in range(3)]
+    assert looks == [5, 5, 5]
+    assert len([write for write in world.cluster.writes if write.startswith("status")]) == 2, "said once"
+    assert world.condition("Reconciling") == ("True", "JobRefused")
+    assert "exceeded quota" in world.status().message
+    world.now_ms += 2 * MINUTE
     await world.settle()
     assert world.condition("Stalled") == ("True", "JobRefused")
     assert "exceeded quota" in world.status().message
     assert world.jobs == []
+    assert world.told == ["RunStarted", "JobRefused", "JobRefused"]
+
+
+async def test_a_quota_that_is_lifted_in_time_is_no_failure() -> None:
+    world = World()
+    world.cluster.fault = lambda what: Forbidden("no rights yet") if what.startswith("create ConfigMap") else None
+    world.apply(annotations=manual("a"))
+    await world.settle()
+    world.cluster.fault = lambda _: None
+    world.now_ms += MINUTE
+    await world.settle()
+    assert len(world.active) == 1
+    assert world.condition("Reconciling") == ("True", "PodPending")
 
 
 async def test_an_api_server_that_is_away_is_no_failure_of_the_run() -> None:

@@ -77,10 +77,14 @@ class JobView:
 
 @dataclass(frozen=True, slots=True)
 class PodView:
-    """One pod of a run's Job: what its trainer container waits for, or how it ended; ``disrupted`` when the cluster took it away."""
+    """One pod of a run's Job: what its trainer container waits for, or how it ended; ``disrupted`` when the cluster took it away.
+
+    ``scheduled_ms`` is when it got its node, 0 before.
+    """
 
     name: str
     created_ms: int
+    scheduled_ms: int
     phase: str
     image: str = ""
     waiting: str = ""

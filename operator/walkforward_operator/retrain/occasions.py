@@ -92,6 +92,7 @@ def _age_due(retrain: Retrain, status: RetrainStatus, table: Timetable) -> int |
     if table.max_age_ms is None:
         return None
     tried = [epoch_ms(run.started_at) for run in status.history if run.mode is RunMode.FULL]
+    tried += [epoch_ms(status.run.started_at)] if status.run and status.run.mode is RunMode.FULL else []
     made = [epoch_ms(status.latest_bundle.at)] if status.latest_bundle else []
     return max(tried + made) + table.max_age_ms if tried or made else retrain.created_ms
 

@@ -26,7 +26,7 @@ _PULL: Final = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable"}
 )
 _CONFIG: Final = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
-_EXITS: Final = {
+_EXITS: Final[dict[int, tuple[RetrainReason, str]]] = {
     ExitCode.DONE: (RetrainReason.BAD_RESULT, "it ended well but left no result"),
     ExitCode.BAD_DATA: (RetrainReason.BAD_DATA, "the trainer refused the data"),
     ExitCode.BUG: (RetrainReason.TRAINER_BUG, "the trainer failed on an error of its own"),
@@ -79,7 +79,7 @@ def _stuck(job: JobView, pod: PodView, attempt: int, now_ms: int) -> Progress:
     reason = RetrainReason.IMAGE_PULL if pod.waiting in _PULL else RetrainReason.CONTAINER_CONFIG
     what = f"image {pod.image} cannot be pulled" if reason is RetrainReason.IMAGE_PULL else "the container cannot be made"
     message = f"{what} ({pod.waiting}: {pod.waiting_message or 'no further word'}), pod {pod.name}"
-    left = pod.created_ms + GRACE_MS - now_ms
+    left = max(pod.created_ms, pod.scheduled_ms) + GRACE_MS - now_ms  # a node may take longer than the grace to come
     if left > 0:
         return Progress(Stage.PENDING, reason, f"{message}; given up after {GRACE_MS // 60_000} minutes", attempt=attempt, again_ms=left)
     remedy = "correct spec.job.image or the registry's access" if reason is RetrainReason.IMAGE_PULL else "create what is missing"
@@ -110,12 +110,8 @@ def _fault(run: CurrentRun, job: JobView, pod: PodView | None) -> Problem:
         killed = "was killed for its memory" if pod.exit_reason == "OOMKilled" else "was killed (exit code 137), most likely for its memory"
         remedy = "raise spec.job.resources.limits.memory, or shorten spec.data.window"
         return Problem(RetrainReason.OUT_OF_MEMORY, f"pod {pod.name} {killed} ({limit}): {remedy}")
-    reason, what = _EXITS.get(ExitCode(pod.exit_code), _crash()) if pod.exit_code in _EXITS else _crash()
+    reason, what = _EXITS.get(pod.exit_code, (RetrainReason.CRASHED, "the container ended without a result"))
     return Problem(reason, f"{what} (exit code {pod.exit_code}, pod {pod.name}): kubectl logs {pod.name}")
-
-
-def _crash() -> tuple[RetrainReason, str]:
-    return RetrainReason.CRASHED, "the container ended without a result"
 
 
 def _said(job: JobView) -> str:

@@ -60,7 +60,7 @@ _UNDER_WAY: Final = {
 
 class _View(NamedTuple):
     phase: RetrainPhase
-    reason: RetrainReason
+    reason: str
     message: str
     ready: str
     reconciling: bool = False
@@ -87,7 +87,7 @@ def present(
 
 def _view(retrain: Retrain, status: RetrainStatus, seen: Observation, problem: Problem | None, next_ms: int | None) -> _View:
     if status.run is not None:
-        return _under_way(status.run, seen)
+        return _refused(status, seen) or _under_way(status.run, seen)
     if problem is not None:
         return _View(RetrainPhase.FAILED, problem.reason, problem.message, "False", stalled=True)
     if retrain.spec is not None and retrain.spec.suspend:
@@ -103,6 +103,15 @@ def _view(retrain: Retrain, status: RetrainStatus, seen: Observation, problem: P
     return _View(RetrainPhase.IDLE, RetrainReason.IDLE, message, "True")
 
 
+def _refused(status: RetrainStatus, seen: Observation) -> _View | None:
+    """A refusal of the API server stays on show until the Job is there, though every look tries again."""
+    created = status.run is None or status.run.created
+    if seen.refused is None and (created or status.reason != RetrainReason.JOB_REFUSED):
+        return None
+    message = seen.refused.message if seen.refused else status.message
+    return _View(RetrainPhase.WAITING, RetrainReason.JOB_REFUSED, message, "Unknown", reconciling=True)
+
+
 def _under_way(run: CurrentRun, seen: Observation) -> _View:
     progress = seen.progress
     if progress is None:
@@ -116,12 +125,11 @@ def _under_way(run: CurrentRun, seen: Observation) -> _View:
 
 
 def _ended(retrain: Retrain, record: RunRecord, next_ms: int | None) -> _View:
-    reason = RetrainReason(record.reason)
     if record.verdict is not RunVerdict.FAILED:
-        return _View(_PHASES[record.verdict], reason, record.message, "True")
+        return _View(_PHASES[record.verdict], record.reason, record.message, "True")
     same_spec = record.generation == retrain.generation
-    stalled = next_ms is None or (same_spec and reason in _TERMINAL)
-    return _View(RetrainPhase.FAILED, reason, record.message, "False", stalled=stalled)
+    stalled = next_ms is None or (same_spec and record.reason in _TERMINAL)
+    return _View(RetrainPhase.FAILED, record.reason, record.message, "False", stalled=stalled)
 
 
 def _conditions(view: _View, status: RetrainStatus) -> list[Condition]:

@@ -30,6 +30,10 @@ PATIENCE_MS: Final = 24 * 3_600_000
 """How long the object store may keep the result of an ended run from us."""
 
 
+REFUSED_MS: Final = 2 * 60_000
+"""How long the API server may refuse the Job: rights and quotas may be on their way, at an installation for example."""
+
+
 @dataclass(frozen=True, slots=True)
 class Occasion:
     """What starts a run; ``as_of`` is RFC 3339, the instant at which the run pretends to happen."""
@@ -70,7 +74,8 @@ def follow(
     if run is None:
         return status
     if seen.refused is not None:
-        return finish(status, run, failed(seen.refused), now_ms)
+        waited = now_ms - epoch_ms(run.started_at) >= REFUSED_MS or seen.refused.reason is not RetrainReason.JOB_REFUSED
+        return finish(status, run, failed(seen.refused), now_ms) if waited else status
     if seen.outcome is not None:
         return finish(status, run, seen.outcome, now_ms)
     if progress is None:

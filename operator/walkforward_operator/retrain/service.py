@@ -25,6 +25,7 @@ from walkforward_operator.retrain.observe import Subject, look, read_subject
 from walkforward_operator.retrain.reasons import RetrainReason
 from walkforward_operator.retrain.schedule import epoch_ms
 from walkforward_operator.retrain.views import owner_uid
+from walkforward_operator.rollout.model import Emit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from walkforward_operator.retrain.gather import Objects
     from walkforward_operator.retrain.model import Decision, Observation
     from walkforward_operator.retrain.status import RetrainStatus
-    from walkforward_operator.rollout.model import Emit
 
 __all__ = ["Events", "Memory", "RetrainReconciler"]
 
@@ -119,10 +119,10 @@ class RetrainReconciler:
         written = await self._write(subject, decision)
         problem = await self._act(subject, decision)
         if problem is not None:
-            # the refusal belongs to the run that was just begun: end it, or it would be tried for ever
+            # said at once; if it lasts, it ends the run
             again = decide(subject.retrain, decision.status, replace(seen, refused=problem, outcome=None, progress=None), now_ms)
             written = await self._write(replace(subject, body=written, status=decision.status), again)
-            await self._act(subject, again)
+            await self._tell(subject, again)
             decision = again
         self._measure(key, decision.status)
         return _seconds(decision)
@@ -150,17 +150,19 @@ class RetrainReconciler:
 
     async def _act(self, subject: Subject, decision: Decision) -> Problem | None:
         """Carry the actions out in order; return why the API server refuses to start the run, if it does."""
+        await self._tell(subject, decision)
         for action in decision.actions:
             match action:
                 case StartRun():
-                    problem = await self._start(subject, action)
-                    if problem is not None:
-                        return problem
+                    return await self._start(subject, action)
                 case Discard():
                     await self._discard(subject, action)
-                case _:
-                    await self._events.emit(subject.body, action)
         return None
+
+    async def _tell(self, subject: Subject, decision: Decision) -> None:
+        for action in decision.actions:
+            if isinstance(action, Emit):
+                await self._events.emit(subject.body, action)
 
     async def _start(self, subject: Subject, action: StartRun) -> Problem | None:
         """Create ConfigMap and Job, in this order. What is there already is the run's own, or a conflict that no retry solves."""
@@ -193,6 +195,8 @@ class RetrainReconciler:
             self._metrics.retrain_published.labels(*key).set(epoch_ms(status.latest_bundle.at) / 1000)
         if status.next_run is not None:
             self._metrics.retrain_next_run.labels(*key).set(epoch_ms(status.next_run) / 1000)
+        else:  # or an alert on overdue runs would fire for one that is suspended
+            self._metrics.retrain_next_run.remove_by_labels({"namespace": key.namespace, "name": key.name})
 
 
 def _seconds(decision: Decision) -> float | None:

@@ -24,6 +24,7 @@ _ATTENTION: Final = frozenset(
         RetrainReason.JOB_SETTING_NOT_ALLOWED,
         RetrainReason.BASELINE_AMBIGUOUS,
         RetrainReason.BASELINE_MISSING,
+        RetrainReason.JOB_REFUSED,
         RetrainReason.IMAGE_PULL,
         RetrainReason.CONTAINER_CONFIG,
         RetrainReason.STORE_UNAVAILABLE,

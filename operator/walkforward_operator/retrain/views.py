@@ -47,6 +47,7 @@ def pod_view(body: Mapping[str, Any]) -> PodView:
     return PodView(
         name=body["metadata"]["name"],
         created_ms=epoch_ms(body["metadata"]["creationTimestamp"]),
+        scheduled_ms=epoch_ms(scheduled["lastTransitionTime"]) if scheduled.get("status") == "True" else 0,
         phase=status.get("phase") or "Pending",
         image=container.get("image") or "",
         waiting=waiting.get("reason") or "",
