@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from walkforward_operator.cluster.errors import Conflict, NotFound
 from walkforward_operator.cluster.kinds import ROLLOUT
 from walkforward_operator.rollout.act import Acts, Failed
+from walkforward_operator.rollout.clock import millis
 from walkforward_operator.rollout.decide import decide
 from walkforward_operator.rollout.judge import judge
 from walkforward_operator.rollout.memory import Memory
@@ -178,6 +179,8 @@ class RolloutReconciler:
     def _measure(self, key: Key, memory: Memory, seen: Seen, decision: Decision) -> None:
         status = decision.status
         self._metrics.weight.labels(*key).set(status.weight)
+        held = status.walk.held_since if status.walk is not None else None
+        self._metrics.held.labels(*key).set((self._now_ms() - millis(held)) / 1000 if held else 0.0)
         if status.phase is not memory.phase:
             memory.phase = status.phase
             self._metrics.set_phase(*key, status.phase, known=[phase.value for phase in RolloutPhase])
