@@ -224,7 +224,7 @@ class RolloutMachine(RuleBasedStateMachine):
         """Whatever the document said last is lost; what is in effect is what the pods have."""
         walk, self.generations = self.world.status.walk, []
         held = [pod.document for pod in self.world.pods.values() if pod.document is not None]
-        if walk is not None and held:
+        if walk is not None and walk.kind == "Canary" and held:
             self.previous = max(held, key=lambda one: exposure(one, walk.model.digest))
 
     @rule(verb=st.sampled_from(["abort", "approve", "promote", "retry", "pause", "resume"]), number=st.integers(0, 40), own=st.booleans())

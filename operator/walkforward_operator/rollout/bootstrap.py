@@ -31,14 +31,17 @@ WRITTEN = 1
 
 def bootstrap(turn: Turn, plan: Plan, bundle: Bundle) -> Turn:
     """Bring the newest bundle live as the first model; a newer one takes the place of one that is not live yet."""
-    walk, model = turn.walk, model_of(bundle)
     turn = turn.with_status(waiting=None)
-    if walk is None or not same_model(walk.model, model):
+    if turn.walk is not None and quarantined(turn, model_of(bundle)):
+        # rejected before: the one that is under way goes on
+        kept = turn.observation.bundles.get(turn.walk.model.digest)
+        if kept is None:
+            return turn.wait(Reason.BUNDLE_UNREADABLE, f"the manifest of {turn.walk.model.version} cannot be read")
+        bundle = kept
+    if turn.walk is None or not same_model(turn.walk.model, model_of(bundle)):
         turn = _begin(turn, plan, bundle)
-        walk = turn.walk
-        if turn.ended or walk is None or not same_model(walk.model, model):
-            return turn
-    if walk.step >= WRITTEN:
+    walk = turn.walk
+    if turn.ended or walk is None or walk.step >= WRITTEN or not same_model(walk.model, model_of(bundle)):
         return turn
     if why := paused_by(turn):
         return turn.wait(Reason.PAUSED, why)
