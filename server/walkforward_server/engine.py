@@ -16,7 +16,7 @@ from walkforward_core.receipts import Receipt, seal
 from walkforward_core.routing import bucket as bucket_of
 from walkforward_server.answer import POSITION, Body, Output, encode_answer
 from walkforward_server.model import NonFiniteError
-from walkforward_server.v2 import BadRequestError, InferRequest, Parameters, decode_infer, read_rows
+from walkforward_server.v2 import BadRequestError, InferRequest, decode_infer, read_rows
 from walkforward_server.work import Failure, Scored, Work
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ __all__ = ["Answer", "Engine", "NoModelError", "NotScoredError", "UnknownVersion
 
 MAX_KEYS = 65_536
 MAX_NAME = 128
+"""Characters of what is kept beyond the request: id, key of the split, symbol."""
+MAX_FEATURES = 65_536
 FIRST_TS = 100_000_000_000
 """Epoch milliseconds of March 1973: a smaller ``ts`` was given in seconds."""
 AHEAD_MS = 86_400_000
@@ -114,7 +116,7 @@ class Engine:
         spec = table.columns(None).spec if header_length == 0 else None
         request = decode_infer(body, header_length, spec)
         parameters = request.parameters
-        self._check(parameters)
+        self._check(request)
         columns = table.columns(parameters.features)
         rows = read_rows(request, columns.spec)
         if version is not None:
@@ -178,7 +180,7 @@ class Engine:
         if table.nobody is None:
             raise NoModelError("no model is loaded that may answer; see /v1/routing on the admin port")
         request = decode_infer(body, header_length, None)
-        self._check(request.parameters)
+        self._check(request)
         work = Work(table, table.nobody, None, self._bucket(table, request), request.parameters, request.id, None, b"")
         head = b'{"model_name":"%s","parameters":{"generation":%d,"arm":"none"' % (self.target.encode(), table.generation)
         count = request.inputs[0].shape[0] if request.inputs and request.inputs[0].shape else 1
@@ -187,8 +189,11 @@ class Engine:
         output = Output(POSITION, "FP64", (count,), [position] * count)
         return Answer(encode_answer(request, head, _CHOICES[1], (output,)), work)
 
-    def _check(self, parameters: Parameters) -> None:
+    def _check(self, request: InferRequest) -> None:
         """Refuse parameters that would spoil the evidence."""
+        parameters = request.parameters
+        if request.id is not None and len(request.id) > MAX_NAME:
+            raise BadRequestError(f"id has {len(request.id)} characters, at most {MAX_NAME}")
         base, price, ts = parameters.base_position, parameters.price, parameters.ts
         if base is not None and not -1.0 <= base <= 1.0:
             raise BadRequestError(f"parameter base_position is {base}, expected a number in [-1, 1]")
@@ -198,6 +203,8 @@ class Engine:
             raise BadRequestError(f"parameter ts is {ts}, expected epoch milliseconds, at most a day ahead of the server's clock")
         if parameters.symbol is not None and len(parameters.symbol) > MAX_NAME:
             raise BadRequestError(f"parameter symbol has {len(parameters.symbol)} characters, at most {MAX_NAME}")
+        if parameters.features is not None and len(parameters.features) > MAX_FEATURES:
+            raise BadRequestError(f"parameter features has {len(parameters.features)} characters, at most {MAX_FEATURES}")
 
     def _bucket(self, table: Table, request: InferRequest) -> int:
         """Return the bucket of the request's key, -1 without one."""
@@ -206,6 +213,8 @@ class Engine:
             key = request.id
         if not key:
             return -1
+        if len(key) > MAX_NAME:
+            raise BadRequestError(f"parameter {table.split_by} has {len(key)} characters, at most {MAX_NAME}")
         bucket = self._buckets.get(key)
         if bucket is None:
             bucket = bucket_of(key, table.salt.decode("ascii"))
