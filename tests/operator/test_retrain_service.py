@@ -10,7 +10,7 @@ from retrains import BAD, DAY, HOUR, MINUTE, NOW, job_condition, manifest, manua
 from walkforward_core.api.retrain import AucGate, JobSpec, OfflineGates, Resources, Schedule, Triggers
 from walkforward_core.bundle import Baseline
 from walkforward_core.runs import RunMode, RunVerdict, TriggerKind
-from walkforward_operator.cluster.errors import Forbidden, Unreachable
+from walkforward_operator.cluster.errors import Forbidden, NotFound, Unreachable
 from walkforward_operator.cluster.kinds import CONFIG_MAP, JOB, POD, RETRAIN, Kind
 from walkforward_operator.conditions import instant
 from walkforward_operator.retrain.status import ManualOutcome, RetrainPhase
@@ -136,6 +136,14 @@ async def test_a_retrain_that_is_gone_or_being_deleted_starts_nothing() -> None:
     before = len(world.cluster.writes)
     assert await world.settle() is None
     assert len(world.cluster.writes) == before
+    assert world.jobs == []
+
+
+async def test_a_retrain_deleted_between_decision_and_write_is_no_error() -> None:
+    world = World()
+    world.apply(annotations=manual("a"))
+    world.cluster.fault = lambda what: NotFound(what) if what.startswith("status") else None
+    assert await world.reconciler.reconcile(KEY) is None
     assert world.jobs == []
 
 

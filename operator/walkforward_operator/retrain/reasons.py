@@ -65,7 +65,7 @@ class RetrainReason(StrEnum):
     CONTAINER_CONFIG = "ContainerConfig"
     """The container could not be made, most often since the Secret of `spec.artifacts.secretName` is missing: create it, then run again."""
     JOB_REFUSED = "JobRefused"
-    """The API server refuses the Job or its ConfigMap (quota, rights, admission): the message has its answer. After two minutes the run fails."""
+    """The API server refuses the Job or its ConfigMap (quota, rights, admission), see the message; after two minutes the run fails."""
     JOB_CONFLICT = "JobConflict"
     """An object with the name of the run's Job belongs to somebody else: delete it, then run again."""
     JOB_LOST = "JobLost"

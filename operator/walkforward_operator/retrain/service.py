@@ -68,6 +68,10 @@ class Events(Protocol):
         ...
 
 
+class Gone(Exception):  # noqa: N818 - says what happened
+    """The ModelRetrain was deleted between the decision and the write."""
+
+
 class RetrainReconciler:
     """A :class:`walkforward_operator.reconciler.Reconciler`; ``now_ms`` gives epoch milliseconds."""
 
@@ -108,7 +112,10 @@ class RetrainReconciler:
         subject = await read_subject(self._cluster, key)
         if subject is None:
             return None
-        return await self._attend(key, subject)
+        try:
+            return await self._attend(key, subject)
+        except Gone:
+            return None
 
     async def _attend(self, key: Key, subject: Subject) -> float | None:
         """Decide on what the API server has, and carry it out."""
@@ -143,7 +150,10 @@ class RetrainReconciler:
         metadata = subject.body["metadata"]
         identity = {name: metadata[name] for name in ("name", "namespace", "uid", "resourceVersion")}
         body = {"metadata": identity, "status": _without_null(msgspec.to_builtins(decision.status))}
-        written = await self._cluster.apply_status(RETRAIN, body, manager=STATUS_MANAGER)
+        try:
+            written = await self._cluster.apply_status(RETRAIN, body, manager=STATUS_MANAGER)
+        except NotFound as error:
+            raise Gone from error
         self._memory.put(RETRAIN, written)
         self._count(subject.status, decision.status)
         return written
