@@ -128,8 +128,8 @@ def integration() -> bool:
 
 
 def e2e() -> bool:
-    """Tests in pods: several scenarios at once, then those that take the API server or the store away."""
-    return pytest("-m", "e2e", "--timeout=900", "tests/e2e")
+    """Tests in pods: several scenarios at once; those that take the API server or the store away wait for the others to end."""
+    return pytest("-m", "e2e", "-n", "3", "--dist", "load", "tests/e2e")
 
 
 def test() -> int:
