@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["ABORTS", "ConditionType", "Reason"]
+__all__ = ["ABORTS", "GROUPS", "ConditionType", "Reason"]
 
 
 class ConditionType(StrEnum):
@@ -202,3 +202,12 @@ ABORTS = frozenset(
     }
 )
 """Reasons for which a candidate is taken back: the values of the metric ``aborts_total{cause}``."""
+
+GROUPS = (
+    ("At rest", Reason.NO_BUNDLE),
+    ("Under way", Reason.WAITING_FOR_PODS),
+    ("Told by an Event", Reason.WALK_STARTED),
+    ("Ways back", Reason.ABORTED),
+    ("Given up", Reason.INVALID_SPEC),
+)
+"""Headings of the reference page and the first reason under each, in the order of :class:`Reason`."""

@@ -33,7 +33,6 @@ def last(world: World) -> tuple[str, str]:
         ("abort it", "no JSON"),
         ("[1]", "no JSON object"),
         ('{"candidate":"v2"}', '"id" is missing'),
-        ('{"id":"7"}', '"candidate" is missing'),
         ('{"id":"7","candidate":"' + "v" * 2000 + '"}', "at most 1024"),
     ],
 )
@@ -75,6 +74,34 @@ def test_abort_goes_first_and_quarantines(world: World) -> None:
     assert "looks wrong" in world.status.rollback.message
     assert last(world) == ("abort", ActionOutcome.DONE)
     assert [entry.version for entry in world.status.quarantine] == ["v2"]
+
+
+@pytest.mark.parametrize("verb", ["approve", "promote", "retry"])
+def test_what_opens_something_names_its_candidate(world: World, verb: str) -> None:
+    world.annotate(verb, id="1")
+    world.settle()
+    assert last(world) == (verb, ActionOutcome.REFUSED)
+    assert '"candidate" is missing' in world.status.actions[-1].message
+
+
+def test_what_stops_something_may_mean_whatever_is_on_trial(world: World) -> None:
+    world.annotate("pause", id="1")
+    world.settle()
+    assert world.status.phase == "Paused"
+    world.annotate("abort", id="1")
+    world.settle()
+    assert world.status.reason == "Aborted"
+
+
+def test_an_abort_that_found_nothing_does_not_strike_later(world: World) -> None:
+    world.annotate("abort", id="1", candidate="v2")
+    world.settle()
+    world.annotate("abort", id="2")
+    world.settle()
+    assert last(world) == ("abort", ActionOutcome.IGNORED)
+    world.publish(bundle("v3"))
+    world.settle()
+    assert world.status.phase == "Shadow"
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,8 @@ __all__ = ["Request", "answer", "parse", "request_for"]
 
 LIMIT: Final = 1024
 """Longest value that is read, in characters; admission refuses longer ones."""
+_BOUND: Final = frozenset({"approve", "promote", "retry"})
+"""Verbs that open something name their candidate; those that stop something may mean whatever is on trial."""
 _FIELDS: Final = ("id", "candidate", "phase", "by", "reason")
 
 
@@ -94,5 +96,6 @@ def _parse(verb: str, text: str) -> Request:
     if not isinstance(found, dict):
         return Request(verb, nameless, problem='no JSON object; write {"id":"…","candidate":"…","by":"…"}')
     fields = {name: str(found.get(name, ""))[:253] for name in _FIELDS}
-    problem = next((f'"{name}" is missing' for name in ("id", "candidate") if not fields[name]), "")
+    needed = ("id", "candidate") if verb in _BOUND else ("id",)
+    problem = next((f'"{name}" is missing' for name in needed if not fields[name]), "")
     return Request(verb=verb, problem=problem, **{**fields, "id": fields["id"] or nameless})

@@ -15,6 +15,7 @@ from walkforward_operator.rollout.writes import body, record
 
 if TYPE_CHECKING:
     from walkforward_operator.rollout.actions import Request
+    from walkforward_operator.rollout.status import Walk
     from walkforward_operator.rollout.turn import Turn
 
 __all__ = ["abort_asked", "paused_by", "requests"]
@@ -25,9 +26,9 @@ def abort_asked(turn: Turn) -> Turn:
     request, walk = request_for(turn, "abort"), turn.walk
     if request is None:
         return turn
-    if walk is None or walk.model.version != request.candidate:
+    if walk is None or not _means(request, walk):
         return answer(turn, request, ActionOutcome.IGNORED, _not_on_trial(turn, request))
-    turn = answer(turn, request, ActionOutcome.DONE, f"weight back to 0, {request.candidate} is quarantined")
+    turn = answer(turn, request, ActionOutcome.DONE, f"weight back to 0, {walk.model.version} is quarantined")
     return abort(turn, Reason.ABORTED, _words(request), by=request.by)
 
 
@@ -61,7 +62,7 @@ def _retry(turn: Turn, request: Request) -> Turn:
 
 def _pause(turn: Turn, request: Request) -> Turn:
     walk = turn.walk
-    if walk is None or walk.model.version != request.candidate:
+    if walk is None or not _means(request, walk):
         return answer(turn, request, ActionOutcome.IGNORED, _not_on_trial(turn, request))
     pause = Pause(id=request.id, by=request.by or "unknown", reason=request.reason, at=stamp(turn.now_ms))
     return answer(turn.with_walk(pause=pause), request, ActionOutcome.DONE, "nothing rises until it is resumed; gates are judged on")
@@ -69,7 +70,7 @@ def _pause(turn: Turn, request: Request) -> Turn:
 
 def _resume(turn: Turn, request: Request) -> Turn:
     walk = turn.walk
-    if walk is None or walk.model.version != request.candidate:
+    if walk is None or not _means(request, walk):
         return answer(turn, request, ActionOutcome.IGNORED, _not_on_trial(turn, request))
     if turn.plan is not None and turn.plan.paused:
         return answer(turn, request, ActionOutcome.REFUSED, "spec.paused is true, which wins; set it to false")
@@ -111,9 +112,13 @@ def _promote(turn: Turn, request: Request) -> Turn:
     return answer(turn.with_walk(cut=True), request, ActionOutcome.DONE, "the time of this step is over; its gates must pass all the same")
 
 
+def _means(request: Request, walk: Walk) -> bool:
+    return request.candidate in ("", walk.model.version)
+
+
 def _not_on_trial(turn: Turn, request: Request) -> str:
     trial = turn.walk.model.version if turn.walk is not None else "nothing"
-    return f"{request.candidate} is not on trial, {trial} is"
+    return f"{request.candidate or 'a candidate'} is not on trial, {trial} is"
 
 
 def _words(request: Request) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from walkforward_operator.schema.crd import crd_yaml
 from walkforward_operator.schema.kinds import KINDS
+from walkforward_operator.schema.reasons import reasons_page
 from walkforward_operator.schema.reference import page
 
 __all__ = ["files", "main"]
@@ -21,6 +22,7 @@ def files() -> dict[str, str]:
         made[f"crds/{kind.file}"] = text
         made[f"charts/walkforward/files/crds/{kind.file}"] = text
         made[f"docs/reference/{kind.singular}.md"] = page(kind)
+    made["docs/reference/conditions.md"] = reasons_page()
     return made
 
 
