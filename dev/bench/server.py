@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import uvloop
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +31,10 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 from bundles import Made, make_bundle  # noqa: E402 - found beside the tests
 from server_harness import HOUR, T0, measure, routing  # noqa: E402 - found beside the tests
 
+from walkforward_core.api.retrain import ModelParameters  # noqa: E402 - after the path was set
 from walkforward_core.routing import OutcomeSource, RoutingDocument  # noqa: E402 - after the path was set
+from walkforward_trainer.graph import base_graph  # noqa: E402 - after the path was set
+from walkforward_trainer.models import fit_xgboost  # noqa: E402 - after the path was set
 
 FEATURES, TREES, DEPTH = 30, 100, 4
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -47,21 +51,20 @@ class Figures:
 
 
 def trees(seed: int) -> bytes:
-    """Return an ONNX graph of boosted trees with one probability output ``p``."""
-    import xgboost  # noqa: PLC0415 - slow to import, only needed here
-    from onnxmltools import convert_xgboost  # noqa: PLC0415
-    from onnxmltools.convert.common.data_types import FloatTensorType  # noqa: PLC0415
-
+    """Return an ONNX graph of boosted trees, fitted and written by the trainer's own code, with its probabilities as ``p``."""
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((5000, FEATURES)).astype(np.float32)
-    y = (x[:, 0] * x[:, 1] + x[:, 2] + rng.standard_normal(5000) > 0).astype(int)
-    model = xgboost.XGBClassifier(n_estimators=TREES, max_depth=DEPTH, n_jobs=1, seed=seed).fit(x, y)
-    graph = convert_xgboost(model, initial_types=[("X", FloatTensorType([None, FEATURES]))])
-    for node in graph.graph.node:
-        node.output[:] = ["p" if name == "probabilities" else name for name in node.output]
-    for output in graph.graph.output:
-        output.name = "p" if output.name == "probabilities" else output.name
-    return bytes(graph.SerializeToString())
+    y = (x[:, 0] * x[:, 1] + x[:, 2] + rng.standard_normal(5000) > 0).astype(np.float64)
+    model = onnx.load_from_string(base_graph([fit_xgboost(x, y, ModelParameters(depth=DEPTH, seed=seed), TREES).trees()], FEATURES))
+    score = model.graph.output[0].name
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(1, np.float32), "one"))
+    for kind, inputs, output in (("Sigmoid", [score], "s"), ("Sub", ["one", "s"], "q")):
+        model.graph.node.append(onnx.helper.make_node(kind, inputs, [output]))
+    model.graph.node.append(onnx.helper.make_node("Concat", ["q", "s"], ["p"], axis=1))
+    del model.graph.output[:]
+    model.graph.output.append(onnx.helper.make_tensor_value_info("p", onnx.TensorProto.FLOAT, [None, 2]))
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
 
 
 class Caller(asyncio.Protocol):
