@@ -288,6 +288,17 @@ def test_a_rejected_model_trained_again_is_still_rejected(world: World) -> None:
     assert [one.version for one in world.status.quarantine] == ["v2"]
 
 
+def test_what_the_next_candidate_waits_for_is_said_although_the_last_was_rejected(world: World) -> None:
+    walking(world)
+    world.verdicts["psi"] = Verdict.FAIL
+    world.settle()
+    world.scale(0)
+    world.publish(bundle("v3"))
+    world.settle()
+    assert (world.status.phase, world.status.reason) == ("RolledBack", "WaitingForPods")
+    assert conditions(world.status)["Ready"] == ("True", "CandidateRejected")
+
+
 # pinned
 
 

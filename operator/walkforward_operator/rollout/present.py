@@ -119,7 +119,8 @@ def _why(turn: Turn) -> tuple[str, str]:
         return (
             (turn.before.reason, turn.before.message) if reason is None else (reason, f"generation {pending.generation} is being written")
         )
-    if rollback is not None:
+    waits = turn.hold is not None and turn.hold.reason not in (Reason.CANDIDATE_REJECTED, Reason.ROLLING_BACK)
+    if rollback is not None and not waits:
         return rollback.reason, f"{rollback.version}: {rollback.message}"
     if turn.hold is not None:
         return turn.hold.reason, turn.hold.message
