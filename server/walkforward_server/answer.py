@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
@@ -20,16 +19,14 @@ _TYPES = {"FP32": "<f4", "FP64": "<f8"}
 _json = msgspec.json.encode
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(NamedTuple):
     """A response's body; ``header_length`` is that of its JSON part where binary tensors follow."""
 
     data: bytes
     header_length: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(NamedTuple):
     """One output tensor, flat and row-major."""
 
     name: str

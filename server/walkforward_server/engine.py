@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -53,16 +52,14 @@ class UnknownVersionError(LookupError):
     """The version asked for is not loaded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A response body, and what is to be done after it was sent."""
 
     body: Body
     work: Work | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Scores:
+class _Scores(NamedTuple):
     """All rows of one request by one model: ``p`` flat and row-major, one position a row."""
 
     p: list[float]
