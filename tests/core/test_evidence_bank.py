@@ -302,7 +302,9 @@ def test_shards_of_another_walk_are_not_taken_over(other: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"no gzip", gzip.compress(b"{}")[:-9], gzip.compress(b"{}"), gzip.compress(b'{"schema":"walkforward.dev/stats/v1"}')]
+    "data",
+    [b"", b"no gzip", gzip.compress(b"{}")[:-9], gzip.compress(b"{}"), gzip.compress(b'{"schema":"walkforward.dev/stats/v1"}')],
+    ids=["empty", "no gzip", "cut short", "no document", "another document"],  # gzip writes the time, a name must not
 )
 def test_unreadable_shards_are_an_error_that_names_them(data: bytes) -> None:
     with pytest.raises(DocumentError, match="shard 3 of rollout uid"):
