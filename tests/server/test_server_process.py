@@ -281,3 +281,21 @@ def test_a_proof_gets_what_the_container_has_left(tmp_path: Path, limit: str, mi
     (tmp_path / "memory.max").write_text(limit)
     assert _proof_memory_mib(tmp_path / "memory.max") == mib
     assert _proof_memory_mib(tmp_path / "absent") == 2048
+
+
+async def test_the_child_does_not_learn_the_outcomes_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from walkforward_server import child
+    from walkforward_server.config import read_settings
+
+    seen: dict[str, str] = {}
+
+    async def start(*_command: str, env: dict[str, str], **_pipes: int) -> None:
+        seen.update(env)
+        raise FileNotFoundError
+
+    monkeypatch.setenv("WALKFORWARD_OUTCOMES_TOKEN", "secret")
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start)
+    with pytest.raises(FileNotFoundError):
+        await child.prove(read_settings(["--target", "fx"], os.environ), make_bundle(tmp_path).ref, trial=True)
+    assert seen["PATH"] == os.environ["PATH"]
+    assert "secret" not in seen.values()
