@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from walkforward_core.routing import ModelRef
     from walkforward_server.model import Model
 
-__all__ = ["Bundle", "cache_path", "check_golden", "fetch", "load", "prune"]
+__all__ = ["Bundle", "cache_path", "check_golden", "fetch", "load", "obtain", "prune"]
 
 NEEDED = (MODEL, REFERENCE, GOLDEN)
 """What the server reads of a bundle; reports stay in the object store."""
@@ -44,6 +44,23 @@ class Bundle:
 def cache_path(state: Path, manifest_digest: str) -> Path:
     """Return the directory of a bundle in the cache below ``state``."""
     return state / "bundles" / manifest_digest.removeprefix("sha256:")
+
+
+def obtain(store: ObjectStore, ref: ModelRef, state: Path) -> Bundle:
+    """Return the verified bundle, from the cache below ``state`` or from ``store``; a damaged copy is fetched anew.
+
+    Raises
+    ------
+    IntegrityError, DocumentError, StoreError
+        As :func:`fetch` and :func:`load`.
+    """
+    cached = (cache_path(state, ref.digest) / MANIFEST).exists()
+    try:
+        return load(fetch(store, ref, state), ref)
+    except IntegrityError:
+        if not cached:
+            raise
+        return load(fetch(store, ref, state), ref)
 
 
 def fetch(store: ObjectStore, ref: ModelRef, state: Path) -> Path:
@@ -92,7 +109,7 @@ def load(home: Path, ref: ModelRef) -> Bundle:
     Raises
     ------
     IntegrityError
-        A digest differs; the damaged copy is removed, so that the next try fetches it again.
+        A digest differs; the damaged copy is removed.
     DocumentError
         A document in it is not readable.
     """
@@ -100,7 +117,7 @@ def load(home: Path, ref: ModelRef) -> Bundle:
         return _load(home, ref)
     except (IntegrityError, FileNotFoundError) as error:
         shutil.rmtree(home, ignore_errors=True)
-        raise IntegrityError(f"cached copy of {ref.version} is damaged and was removed: {error}") from error
+        raise IntegrityError(f"copy of {ref.version} is not what was promised, and was removed: {error}") from error
 
 
 def _load(home: Path, ref: ModelRef) -> Bundle:

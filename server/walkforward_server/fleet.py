@@ -224,15 +224,17 @@ class Fleet:
     def _not_proven(self, entry: _Entry, report: Report) -> None:
         """Refuse what is wrong, and try again later what the object store may deliver or what must serve."""
         reason = f"{report.reason}: {report.message}"
-        entry.retry_at = time.monotonic() + (RETRY_S[min(entry.tries, len(RETRY_S) - 1)] if report.retry else RETRY_S[-1])
-        entry.tries += 1
         if not report.retry:
             self._refused(entry, reason)
             return
+        entry.retry_at = time.monotonic() + RETRY_S[min(entry.tries, len(RETRY_S) - 1)]
+        entry.tries += 1
         entry.reason = reason
         log.warning("bundle not loaded, will try again", extra={"version": entry.ref.version, "reason": reason})
 
     def _refused(self, entry: _Entry, reason: str) -> None:
+        """Set an entry aside: a candidate for good, what must serve until it is tried again."""
+        entry.retry_at = time.monotonic() + RETRY_S[-1]
         entry.model, entry.state, entry.reason = None, ModelState.REFUSED, reason
         log.error("bundle refused", extra={"version": entry.ref.version, "role": entry.role, "reason": reason})
         self._changed()

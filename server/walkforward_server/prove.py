@@ -87,7 +87,7 @@ def _prove(task: Task) -> float:
         raise Forbidden(f"bundle {task.ref.uri} is below none of the allowed roots {list(task.roots)}; set WALKFORWARD_BUNDLE_ROOTS")
     state = Path(task.state)
     store = open_store(task.ref.uri, allow_file=task.allow_file)
-    bundle = bundles.load(bundles.fetch(store, task.ref, state), task.ref)
+    bundle = bundles.obtain(store, task.ref, state)
     model = Model(bundle.content, bundle.manifest, bundle.reference, bundle.digest)
     bundles.check_golden(model, bundle.golden)
     return _median_us(model, bundle.golden.x)

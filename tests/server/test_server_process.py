@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +20,6 @@ from server_harness import POD, Client, measure, routing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from walkforward_core.routing import RoutingDocument
 
@@ -240,6 +240,12 @@ import walkforward_server.%s
         env = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"} | {"ORT_DISABLE_TELEMETRY": "0"}
         done = subprocess.run([sys.executable, "-c", program % module], env=env, capture_output=True, text=True, check=True)
         assert done.stdout.splitlines()[0] == "onnxruntime 1"
+
+
+def test_the_image_says_so_too_and_runs_as_nobody() -> None:
+    lines = (Path(__file__).resolve().parents[2] / "Dockerfile.server").read_text()
+    assert "ORT_DISABLE_TELEMETRY=1" in lines
+    assert "USER 65532:65532" in lines
 
 
 def test_only_one_module_imports_the_runtime() -> None:

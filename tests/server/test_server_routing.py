@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import shutil
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from bundles import TRIGGER, logistic, make_bundle, remade
-from server_harness import POD, Running, measure, routing, running
+from server_harness import POD, Running, measure, prove_here, routing, running
 
 from walkforward_core.routing import SplitBy, WithoutModel, bucket, salt_for
+from walkforward_server import fleet
 from walkforward_server.child import prove
 from walkforward_server.prove import Report
 
@@ -263,10 +265,8 @@ async def test_damaged_cache_is_fetched_again(server: Running, tmp_path: Path) -
     shutil.copytree(tmp_path / "store" / b.ref.version, cached)
     (cached / "golden.json").write_bytes(b"{}")
     report = await server.apply(routing(generation=3, stable=a.ref, candidate=b.ref))
-    assert "damaged and was removed" in report["models"][b.ref.version]["reason"]
-    await server.apply(routing(generation=4, stable=a.ref))
-    report = await server.apply(routing(generation=5, stable=a.ref, candidate=b.ref))
     assert report["models"][b.ref.version]["state"] == "Ready"
+    assert (cached / "golden.json").read_bytes() == b.files["golden.json"]
 
 
 async def test_one_pod_proves_first(server: Running, tmp_path: Path) -> None:
@@ -326,6 +326,30 @@ async def test_store_that_is_away_is_asked_again(tmp_path: Path) -> None:
         await server.apply(routing(stable=made.ref))
         assert calls == 3
         assert (await server.infer(ROW)).status == 200
+
+
+async def test_stable_that_was_refused_is_tried_again_in_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make_bundle(tmp_path / "store")
+    calls: list[float] = []
+
+    async def prover(settings: Settings, ref: ModelRef, *, trial: bool) -> Report:
+        calls.append(time.monotonic())
+        if len(calls) == 1:
+            return Report(ok=False, reason="Forbidden", message="the key has no rights yet")
+        if len(calls) == 2:
+            raise RuntimeError("a bug")
+        return await prove_here(settings, ref, trial=trial)
+
+    monkeypatch.setattr(fleet, "RETRY_S", (0.3,))
+    async with running(tmp_path, prover=prover) as server:
+        report = await server.apply(routing(stable=made.ref))
+        assert report["models"][made.ref.version]["reason"] == "Forbidden: the key has no rights yet"
+        deadline = time.monotonic() + 20
+        while (await server.infer(ROW)).status != 200:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.02)
+        assert len(calls) == 3
+        assert min(b - a for a, b in itertools.pairwise(calls)) >= 0.3
 
 
 async def test_a_swap_under_load_fails_no_request(server: Running, tmp_path: Path) -> None:
