@@ -106,7 +106,7 @@ class NullCurve:
         """Return the null quantile q95(W) of PSI, or None when nothing is stored.
 
         Between two stored lengths: the larger of both, which never alarms more often than either. Beyond the largest, W0:
-        times √((1/W + 1/R) / (1/W0 + 1/R)), as autocorrelated windows shrink slower than 1/W (gate statistics §3). Below the
+        times √((1/W + 1/R) / (1/W0 + 1/R)), as autocorrelated windows shrink slower than 1/W (`docs/reference/gates.md`). Below the
         smallest: times that ratio without the root, the fastest growth there is.
         """
         if not self.lengths or w <= 0:

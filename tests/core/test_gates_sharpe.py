@@ -32,7 +32,7 @@ def table(stable: NDArray[np.float64], candidate: NDArray[np.float64], *, per_ba
 
 
 def independent(s: NDArray[np.float64], c: NDArray[np.float64], batch: int, h: float, m: float) -> dict[str, float]:
-    """Gate statistics §2.3 again, from the single outcomes."""
+    """The definition again, from the single outcomes."""
     n = len(s)
     zs, zc = s / s.std(), c / c.std()
     theta = zc.mean() - zs.mean()

@@ -146,7 +146,7 @@ def features(rng: np.random.Generator, n: int) -> Floats:
 
 
 def reference(x: Floats) -> Reference:
-    """Frozen bins and null bands, straight from gate statistics §3: windows of W every W/4 rows against the rest."""
+    """Frozen bins and null bands, straight from the definition: windows of W every W/4 rows against the rest."""
     edges = np.quantile(x, np.arange(1, BINS) / BINS, axis=0)
     hits = np.stack([np.eye(BINS)[np.searchsorted(edges[:, f], x[:, f], side="right")] for f in range(x.shape[1])], axis=1)
     seen = np.cumsum(np.concatenate([np.zeros((1, *hits.shape[1:])), hits]), axis=0)

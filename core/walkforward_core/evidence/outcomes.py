@@ -1,4 +1,4 @@
-"""Matured outcomes in mergeable batches of market time (contract C4; gate statistics §2.2).
+"""Matured outcomes in mergeable batches of market time (contract C4; `docs/reference/gates.md`, sharpe).
 
 A table maps the key floor(bar time of the prediction / (baseMs · 2^level)) to (n, Σr_s, Σr_c, Σr_s², Σr_c², Σr_s·r_c). All symbols of
 one time share a row, so the correlation between symbols stays inside it. A full table doubles its batch: keys halve, rows add.

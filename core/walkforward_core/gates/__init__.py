@@ -1,7 +1,7 @@
 """Gates: pure functions of merged evidence that answer Pass, Fail or NoData. No evidence is not a pass.
 
 One module a gate, each with ``NAME``, a frozen config and ``judge(config, evidence, context) -> GateResult``. Definitions, measured error
-rates and defaults are in the gates' documentation; formulae are cited where they are computed.
+rates and defaults are in ``docs/reference/gates.md``.
 """
 
 from walkforward_core.gates import error_rate, latency, offline_auc, psi, sharpe

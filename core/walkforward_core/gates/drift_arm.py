@@ -93,7 +93,7 @@ class Arm:
         return None if quantile is None or factor is None else 1.25 * factor * quantile
 
     def broken(self, name: str, limits: SanityLimits) -> Broken | None:
-        """Return what is wrong with the live values of a feature at a glance, if anything (gate statistics §3, rule 1)."""
+        """Return what is wrong with the live values of a feature at a glance, if anything (`docs/reference/gates.md`, psi, rule 1)."""
         place, frozen, live = self.index[name], self._reference(name), self.row.features
         counted, missing = sum(live.counts[place]), live.missing[place]
         if counted + missing < limits.samples:

@@ -1,4 +1,4 @@
-"""Errors that the candidate alone made (gate statistics §5).
+"""Errors that the candidate alone made (`docs/reference/gates.md`).
 
 b = requests where only the candidate failed, c = only stable; errors that both made, and the client's, count for neither. The evidence
 is Wald's: ℓ = b·ln(max/expected) + (n - b)·ln((1 - max)/(1 - expected)). Beside it stable's own errors must not explain b: a sign test.

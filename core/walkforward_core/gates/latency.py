@@ -1,4 +1,4 @@
-"""Share of the candidate's answers above the limit, over slices of time (gate statistics §4).
+"""Share of the candidate's answers above the limit, over slices of time (`docs/reference/gates.md`).
 
 Counting exceedances of an exact bucket edge needs no quantile. Stalls put them into few slices; φ, the over-dispersion over slices,
 divides the evidence accordingly (McCullagh & Nelder 1989). The limit is on p95, so an exceedance share of 5 % is the border.

@@ -1,4 +1,4 @@
-"""Statistic of paired outcomes: the difference of two Sharpe ratios per outcome, from batches (gate statistics §2.3).
+"""Statistic of paired outcomes: the difference of two Sharpe ratios per outcome, from batches (`docs/reference/gates.md`, sharpe).
 
 Estimand θ = r̄_c/sd_c - r̄_s/sd_s. Its standard error comes from batches of market time, so neither overlapping labels nor correlated
 symbols make it too small. Three virtual losses of 2κ stand for the rare bad outcomes that agreement so far has not shown.
@@ -150,7 +150,7 @@ def _exponential(numerator: float, variance: float) -> float:
 
 
 def outcomes_needed(margin: float, per_horizon: float, *, kappa: float = 2.0, rho: float = 0.9) -> int:
-    """Return n*, the outcomes that an equal candidate is expected to need (gate statistics §2.5), at least max(100, 32·H).
+    """Return n*, the outcomes that an equal candidate is expected to need (`docs/reference/gates.md`, sharpe), at least max(100, 32·H).
 
     n* = (κ/m²)·(a + √(a² + 72m²)), a = 6m + 6(1 - ρ). The median is 0.78 n*; 92 % have passed by 2 n*. The defaults of κ and ρ are what
     to assume before anything was seen.

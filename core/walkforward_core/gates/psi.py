@@ -1,4 +1,4 @@
-"""Drift of the candidate's inputs and score (gate statistics §3).
+"""Drift of the candidate's inputs and score (`docs/reference/gates.md`).
 
 Rolling features autocorrelate, so PSI above a fixed 0.2 is what healthy traffic looks like. The candidate fails where its own PSI exceeds
 0.2 + 1.5 times stable's on the same rows *and* its own frozen null quantile. What both arms see is the market's, or the feed's: a signal.

@@ -1,4 +1,4 @@
-"""Paired profit: promote what is not worse by the margin, abort what is harmful (gate statistics §2).
+"""Paired profit: promote what is not worse by the margin, abort what is harmful (`docs/reference/gates.md`).
 
 Pass: Λ ≥ ln(1/α), tested first; it latches for this (plan, margin), so later looks need not pass again. Fail: E ≥ 1/α_harm, for ever,
 also after the Pass and in ``watch``. Anything else is NoData. It may be evaluated as often as one likes. The latch is an output
