@@ -197,7 +197,7 @@ class Manifest(Document, frozen=True, kw_only=True):
 
 
 class Null(Part, frozen=True, kw_only=True):
-    """Quantiles of PSI without drift, by window length in rows (gate statistics §3)."""
+    """Quantiles of PSI without drift, by window length in rows (`docs/reference/gates.md`, psi)."""
 
     q95: dict[str, float] = {}
 
