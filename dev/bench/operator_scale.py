@@ -81,7 +81,7 @@ async def create(cluster: KubernetesCluster, kind: Kind, bodies: list[dict[str, 
         await asyncio.gather(*(cluster.create(kind, body, manager="bench") for body in bodies[start : start + 20]))
 
 
-async def steady(watches: list[Seen], counts: list[int], seconds: float = 300.0) -> float:
+async def steady(watches: list[Seen], counts: list[int], seconds: float = 120.0) -> float:
     """Wait until everything was seen; return how long that took."""
     began = time.monotonic()
     async with asyncio.timeout(seconds):

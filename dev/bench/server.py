@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ async def load(port: int, connections: int, requests: int, start: int) -> tuple[
     waits = [loop.create_future() for _ in range(connections)]
     begin = time.perf_counter()
     for done in waits:
-        await loop.create_connection(lambda done=done: Caller(take, times, done), "127.0.0.1", port)
+        await loop.create_connection(partial(Caller, take, times, done), "127.0.0.1", port)
     await asyncio.gather(*waits)
     return time.perf_counter() - begin, times
 
@@ -225,13 +226,9 @@ def main() -> None:
                 many.append(run(server, 16, given.requests, start))
                 start += given.requests
 
-            def median(runs: list[Figures], field: str) -> float:
-                return statistics.median(getattr(figures, field) for figures in runs)
-
-            print(
-                f"{name:38s} {median(ones, 'p50'):10.0f} {median(ones, 'p99'):10.0f} "
-                f"{median(many, 'rps'):9.0f} {median(many, 'cpu_ms'):13.1f}"
-            )
+            p50, p99 = statistics.median(one.p50 for one in ones), statistics.median(one.p99 for one in ones)
+            rps, cpu = statistics.median(some.rps for some in many), statistics.median(some.cpu_ms for some in many)
+            print(f"{name:38s} {p50:10.0f} {p99:10.0f} {rps:9.0f} {cpu:13.1f}")
         server.stop()
 
 

@@ -1,0 +1,1 @@
+"""What ``make bench`` measures: our parts and their peers, in one run on one machine."""
