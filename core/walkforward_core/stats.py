@@ -87,7 +87,9 @@ class Row(Part, frozen=True, kw_only=True):
     latency: Latency = Latency()
 
 
-class Positions(Part, frozen=True, kw_only=True):
+class Positions(
+    Part, frozen=True, kw_only=True, rename={"sum_s": "sumS", "sum_c": "sumC", "sum_s2": "sumS2", "sum_c2": "sumC2", "sum_sc": "sumSC"}
+):
     """Sums of both arms' positions on the same requests."""
 
     n: int = 0
