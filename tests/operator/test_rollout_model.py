@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from rollout_world import DAY, HOUR, MINUTE, SECOND, Crash, World, bundle, spec_of
 
 from walkforward_core.bundle import Horizon, Verdict
+from walkforward_core.documents import digest
 from walkforward_core.pods import ModelState
 from walkforward_core.routing import Abort
 from walkforward_operator.rollout.plan import freeze_at, plan_of, required
@@ -63,27 +64,27 @@ class RolloutMachine(RuleBasedStateMachine):
             assert document.exposure_not_after is not None, "exposure has an end"
         if document.weight > 0 or document.previous is not None:
             assert world.finalizer, "whoever deletes the rollout must not leave exposure behind"
-        for digest in self.digests(before, document):
-            was, now = exposure(before, digest), exposure(document, digest)
+        for one in self.digests(before, document):
+            was, now = exposure(before, one), exposure(document, one)
             if now > was:
-                self.check_rise(before, document, digest, was, now)
+                self.check_rise(before, document, one, was, now)
 
     def digests(self, *documents: RoutingDocument | None) -> set[str]:
         return {
             ref.digest for document in documents if document is not None for ref in (document.stable, document.candidate) if ref is not None
         }
 
-    def check_rise(self, before: RoutingDocument | None, document: RoutingDocument, digest: str, was: int, now: int) -> None:
+    def check_rise(self, before: RoutingDocument | None, document: RoutingDocument, trial: str, was: int, now: int) -> None:
         world, status = self.world, self.world.status
         if before is None or before.stable is None:
             assert document.candidate is None, "the first model has nobody beside it"
             return
-        if before.previous is not None and before.previous.digest == digest:
+        if before.previous is not None and before.previous.digest == trial:
             return  # the way back: stable serves again
         if status.walk is not None and status.walk.kind == "Bootstrap":
             return  # a first model that no pod has served yet makes way for a newer one
         assert before.candidate is not None, f"{was} to {now} %: nobody was on trial"
-        if before.candidate.digest != digest:
+        if before.candidate.digest != trial:
             return  # what the candidate gives up, stable gets
         assert world.spec is not None
         plan, walk = plan_of(world.spec), status.walk
@@ -146,6 +147,7 @@ class RolloutMachine(RuleBasedStateMachine):
         except Crash:
             return
         self.rejected = {entry.model for entry in world.status.quarantine}
+        self.check_look()
         if walk is None or world.gone or world.status.walk is None or world.spec_error:
             return
         failing = [name for name in GATES if world.verdicts.get(name) is Verdict.FAIL]
@@ -153,11 +155,31 @@ class RolloutMachine(RuleBasedStateMachine):
         if failing and same and walk.kind == "Canary" and world.readable and world.document.measure is not None:
             raise AssertionError(f"{failing} failed and {walk.model.version} is still on trial: {world.status.phase} {world.status.reason}")
 
+    def check_look(self) -> None:
+        """Whoever looked to the end leaves the document as the status means it."""
+        world, routing = self.world, self.world.status.routing
+        if world.gone or world.deleting_since is not None or routing.applied is None:
+            return
+        assert world.stored is not None
+        meant = routing.pending if routing.pending is not None else routing.applied
+        assert digest(world.stored.text) == meant.digest, "the document is what was written last"
+        if world.status.walk is None and routing.pending is None:
+            assert world.document.weight == 0, "with nothing on trial nothing is exposed"
+
     # everybody else
 
-    @initialize()
-    def first_model(self) -> None:
+    @initialize(
+        steps=st.integers(0, 5),
+        approval=st.sampled_from([{"required": False}, {"required": True, "expires": "5h"}]),
+        supersede=st.sampled_from(["Finish", "Supersede"]),
+    )
+    def somewhere(self, steps: int, approval: dict[str, Any], supersede: str) -> None:
+        """Begin anywhere: before the first model, in the shadow, at a weight, in the watch."""
         self.world.publish(bundle("v1"))
+        self.time_passes(ms=SECOND, times=4)
+        self.world.edit(approval=approval, onNewCandidate=supersede)
+        if steps:
+            self.it_goes_on(steps=steps, withheld="", approves=True, dies=0)
 
     @rule(name=st.sampled_from(NAMES))
     def a_bundle_is_published(self, name: str) -> None:
@@ -167,28 +189,53 @@ class RolloutMachine(RuleBasedStateMachine):
     def the_source_goes_back(self) -> None:
         self.world.publish(bundle("v1"))
 
-    @rule(name=st.sampled_from(["v2", "v3"]), steps=st.integers(1, 5))
-    def all_goes_well_for_a_while(self, name: str, steps: int) -> None:
-        """Bring the walk far enough that trouble has something to meet: at each step everything passes and whoever is asked approves."""
-        self.world.publish(bundle(name))
-        self.world.passing()
+    @rule(
+        steps=st.integers(1, 4),
+        withheld=st.sampled_from(["", "", *GATES]),
+        approves=st.booleans(),
+        dies=st.sampled_from([0, 0, 2, 3, 5]),
+    )
+    def it_goes_on(self, *, steps: int, withheld: str, approves: bool, dies: int) -> None:
+        """Let everything pass but what is withheld, and let the operator die at every so many-th look, after some of its writes."""
+        world = self.world
+        if world.status.walk is None:
+            tried = {one.version for one in world.status.history}
+            world.publish(made(next(name for name in ("v2", "v3", "v4", "v5", "v9") if name not in tried or name == "v9")))
+        world.passing()
+        if withheld:
+            world.verdicts[withheld] = Verdict.NO_DATA
+        looks = 0
         for _ in range(steps):
-            weight, phase = self.world.status.weight, self.world.status.phase
-            for _ in range(12):
-                approval = self.world.status.approval
-                if approval is not None and not approval.by:
-                    self.world.annotate("approve", id=f"well-{self.world.now}", candidate=approval.candidate, phase=approval.phase)
-                self.world.now += 5 * MINUTE
-                self.world.follow()
-                self.guarded()
-                self.guarded()
-                if (self.world.status.weight, self.world.status.phase) != (weight, phase):
+            weight, phase = world.status.weight, world.status.phase
+            for _ in range(10):
+                approval = world.status.approval
+                if approves and approval is not None and not approval.by:
+                    world.annotate("approve", id=f"well-{world.now}", candidate=approval.candidate, phase=approval.phase)
+                world.now += 5 * MINUTE
+                world.follow()
+                for _ in range(3):
+                    looks += 1
+                    if dies and looks % dies == 0:
+                        self.guarded(crash_after=looks // dies % 3)
+                        known, world.verdicts = world.verdicts, {}
+                        self.guarded()  # nobody knows anything for a moment: what was not written may not be written now
+                        world.verdicts = known
+                    self.guarded()
+                if (world.status.weight, world.status.phase) != (weight, phase):
                     break
-        event(f"{self.world.status.phase} {self.world.status.weight} %")
+        event(f"{world.status.phase} {world.status.weight} %")
 
     @rule(gate=st.sampled_from(GATES), verdict=st.sampled_from(list(Verdict)))
     def a_gate_changes_its_mind(self, gate: str, verdict: Verdict) -> None:
         self.world.verdicts[gate] = verdict
+
+    @rule(gate=st.sampled_from(GATES), steps=st.integers(0, 3))
+    def a_gate_fails(self, gate: str, steps: int) -> None:
+        if steps:
+            self.it_goes_on(steps=steps, withheld="", approves=True, dies=0)
+        self.world.verdicts[gate] = Verdict.FAIL
+        self.guarded()
+        self.guarded()
 
     @rule()
     def all_gates_pass(self) -> None:
@@ -365,8 +412,8 @@ def _instant(seconds: int) -> str:
 
 TestRolloutModel = RolloutMachine.TestCase
 TestRolloutModel.settings = settings(
-    max_examples=60,
-    stateful_step_count=40,
+    max_examples=70,
+    stateful_step_count=25,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
