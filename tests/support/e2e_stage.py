@@ -12,6 +12,7 @@ from e2e_kube import admin, await_true, item
 from e2e_models import Model, make_models
 
 from walkforward_cluster import images, open_cluster, tool
+from walkforward_cluster.paths import default_name
 from walkforward_core.documents import digest
 from walkforward_core.objectstore import ObjectStore, open_store
 from walkforward_demo.shell import Shell
@@ -24,7 +25,8 @@ __all__ = ["CLUSTER", "OWN_OPERATOR", "SCENARIOS", "SECRET", "SYSTEM", "WORK", "
 ROOT = Path(__file__).resolve().parents[2]
 CHARTS = ROOT / "charts"
 WORK = ROOT / ".work" / "e2e"
-CLUSTER = "e2e"
+CLUSTER = default_name().replace("wf-", "e2e-")
+"""A cluster of this checkout's tests alone: neither its demo nor another clone meets it."""
 SYSTEM = "walkforward-system"
 SECRET = "walkforward-object-store"
 SCENARIOS = (
