@@ -110,6 +110,7 @@ def test_what_a_retrain_publishes_goes_live_and_is_followed(scene_of: Callable[[
     scene.serve()
     scene.roll("stable", source={"retrainRef": {"name": "fx"}})
     scene.until_stable(first["version"], 90)
+    await_true("the Service answers", scene.answering, 30)
     scene.replay()
     scene.kube.patch(retrain, {"spec": {"data": {"asOf": eurusd().as_of(SECOND)}}}).raise_for_status()
     scene.run_retrain("fx", "second")

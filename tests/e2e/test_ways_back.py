@@ -88,10 +88,13 @@ def test_errors_of_its_own_are_found_by_the_error_gate(
     scene_of: Callable[[str], Scene], note_latency: Note, scenario: str, how: str
 ) -> None:
     scene = scene_of(scenario)
-    stable = scene.begin("stable")
+    stable = scene.begin("stable", strategy={**FAST, "phases": [{"weight": 50, "duration": "60s"}, {"weight": 100, "duration": "10s"}]})
     candidate = scene.offer(how)
+    scene.until_applied(50)
+    # rows come up that golden rows have not: the candidate is asked first in half of them, and stable must answer
+    scene.replay(ODD_FEATURE=ODD_FEATURE, ODD_VALUE="100", ODD_EVERY="2", ODD_CLIENTS="yes")
     status = _rolled_back(scene, stable, candidate, "ErrorRateFailed", 60)
-    assert scene.recorder.weights(candidate) == [0, 5]
+    assert scene.recorder.weights(candidate) == [0, 50]
     assert scene.traffic()["fallback"] > 0, "stable has answered for the candidate where it failed"
     _note(note_latency, scene, status)
 
@@ -99,8 +102,9 @@ def test_errors_of_its_own_are_found_by_the_error_gate(
 @pytest.mark.timeout(240)
 def test_a_candidate_that_kills_its_process_is_taken_back(scene_of: Callable[[str], Scene], note_latency: Note) -> None:
     scene = scene_of("kills")
-    # one odd row every ten seconds, answered by stable, then scored by the candidate in the shadow: the process is gone
-    odd = {"ODD_FEATURE": ODD_FEATURE, "ODD_VALUE": "100", "ODD_EVERY": "200"}
+    # every 25 seconds a row that stable answers and the candidate then scores in the shadow: that process is gone. The pod that it took
+    # is replaced before the next one comes
+    odd = {"ODD_FEATURE": ODD_FEATURE, "ODD_VALUE": "100", "ODD_EVERY": "500"}
     strategy = {**FAST, "phases": [{"weight": 5, "duration": "120s"}, {"weight": 100, "duration": "10s"}]}
     stable = scene.begin("stable", strategy=strategy, replay=odd)
     candidate = scene.offer("kills")

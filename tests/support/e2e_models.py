@@ -27,8 +27,7 @@ HINDSIGHT = 4_900
 """Bar as of which the model is trained that has seen the bars it is replayed on: it earns there, so its opposite must lose."""
 ODD_FEATURE = "log_volume_surprise_24"
 """The feature that is far out of its range in the odd rows of the replayer."""
-MORNING = Where("hour_sin", 0.95)
-"""Three hours of the day: an eighth of all bars."""
+ODD = Where(ODD_FEATURE, 50.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +55,9 @@ def make_models(folder: Path, store: ObjectStore) -> dict[str, Model]:
         "next": later(candidate, 1),
         "newest": later(candidate, 2),
         "opposite": turned(made["hindsight"], 3),
-        "raises": spoilt(candidate, "raise", MORNING, 4),
-        "nan": spoilt(candidate, "nan", MORNING, 5),
-        "kills": spoilt(candidate, "hog", Where(ODD_FEATURE, 50.0), 6),
+        "raises": spoilt(candidate, "raise", ODD, 4),
+        "nan": spoilt(candidate, "nan", ODD, 5),
+        "kills": spoilt(candidate, "hog", ODD, 6),
         "slow": heavy(candidate, 7),
     }
     store.put("s3://bars/eurusd.csv", bars.csv())

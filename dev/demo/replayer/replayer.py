@@ -6,7 +6,7 @@ line a second. A request counts as failed only when the client library gave up o
 Market time runs ahead of the wall clock (``BARS_PER_SECOND``), and never twice over the same bar.
 
 With ``ODD_EVERY`` each so-many-th bar brings one more request, in which ``ODD_FEATURE`` is ``ODD_VALUE``: a value that no model has seen.
-It carries no client, so that stable answers it.
+It carries no client, so that stable answers it, or one of the clients' names where ``ODD_CLIENTS`` is set.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class Odd:
     feature: str
     value: float
     every: int
+    named: bool
 
 
 @dataclass(slots=True)
@@ -94,7 +95,8 @@ class Replayer:
             self.turn += 1
             self.ask(row, f"client-{self.turn % self.clients}", bar, price, base)
         if self.odd is not None and bar % self.odd.every == 0:
-            self.ask({**row, self.odd.feature: self.odd.value}, "", bar, price, base)
+            who = f"client-{bar % self.clients}" if self.odd.named else ""
+            self.ask({**row, self.odd.feature: self.odd.value}, who, bar, price, base)
         self.report(bar)
 
     def ask(self, row: dict[str, float], who: str, bar: int, price: float, base: float) -> str:
@@ -142,7 +144,9 @@ def load(uri: str) -> tuple[Bars, list[int]]:
 def odd() -> Odd | None:
     """Return the odd value that is asked for, if any."""
     every = int(os.environ.get("ODD_EVERY", "0"))
-    return Odd(os.environ["ODD_FEATURE"], float(os.environ["ODD_VALUE"]), every) if every else None
+    if not every:
+        return None
+    return Odd(os.environ["ODD_FEATURE"], float(os.environ["ODD_VALUE"]), every, named=bool(os.environ.get("ODD_CLIENTS")))
 
 
 def main() -> int:

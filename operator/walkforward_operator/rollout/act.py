@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -162,6 +163,14 @@ class Acts:
         body = {"metadata": {"namespace": metadata["namespace"], "name": metadata["name"], "finalizers": finalizers or None}}
         answer = await self._cluster.patch(ROLLOUT, body, manager=FIELD_MANAGER, resource_version=metadata["resourceVersion"])
         return self._kept(answer)
+
+    async def let_go(self, subject: Subject) -> None:
+        """Take the finalizer away whatever the object is by now: only for one whose namespace is being deleted."""
+        metadata = subject.body["metadata"]
+        others = [name for name in metadata.get("finalizers") or () if name != FINALIZER]
+        body = {"metadata": {"namespace": metadata["namespace"], "name": metadata["name"], "finalizers": others or None}}
+        with suppress(NotFound):  # it is gone
+            await self._cluster.patch(ROLLOUT, body, manager=FIELD_MANAGER)
 
     async def _delete_pod(self, subject: Subject, action: DeletePod) -> None:
         try:

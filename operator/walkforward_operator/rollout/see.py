@@ -137,10 +137,12 @@ class Eyes:
 
     async def _terminating(self, subject: Subject) -> bool:
         """Whether the namespace is going: only asked while the rollout is being deleted."""
-        if subject.rollout.deleting_since_ms is None:
-            return False
+        return subject.rollout.deleting_since_ms is not None and await self.goes(subject.rollout.namespace)
+
+    async def goes(self, namespace: str) -> bool:
+        """Return whether a namespace is being deleted, or is gone."""
         try:
-            found = await self._cluster.get(NAMESPACE, "", subject.rollout.namespace)
+            found = await self._cluster.get(NAMESPACE, "", namespace)
         except NotFound:
             return True
         except Forbidden:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final, Protocol
 
-from walkforward_operator.cluster.errors import Conflict, NotFound
+from walkforward_operator.cluster.errors import Conflict, Forbidden, NotFound
 from walkforward_operator.cluster.kinds import ROLLOUT
 from walkforward_operator.rollout.act import Acts, Failed
 from walkforward_operator.rollout.clock import millis
@@ -107,7 +107,15 @@ class RolloutReconciler:
                 _log.info("%s: decided on an old state (%s); decided again", key, error)
         elif seen.loading:
             return await self._tend(key, memory, seen, decision)
-        live = await read_subject(self._cluster, key)
+        try:
+            live = await read_subject(self._cluster, key)
+        except Forbidden:
+            if not await self._eyes.goes(key.namespace):
+                raise
+            # the right to read went with the namespace's RoleBindings: nothing can be decided, and nothing may hold the deletion up
+            await self._acts.let_go(hint)
+            await self._forget(key)
+            return None
         if live is None or live.rollout.uid != hint.rollout.uid:
             return None  # the watch is about to say so
         self._store.put(ROLLOUT, live.body)
