@@ -15,7 +15,7 @@ Fit = Callable[[Any, Any], Callable[[Any], Any]]
 
 def by_xgboost(trees: int, depth: int, rate: float, subsample: float, seed: int) -> Fit:
     """Return the fit of the library that the trainer uses, with its settings."""
-    import xgboost
+    import xgboost  # noqa: PLC0415 - a process loads its own library only
 
     settings = {
         "objective": "binary:logistic", "tree_method": "hist", "max_depth": depth, "learning_rate": rate, "subsample": subsample,
@@ -23,15 +23,17 @@ def by_xgboost(trees: int, depth: int, rate: float, subsample: float, seed: int)
     }  # fmt: skip
 
     def fit(x: Any, y: Any) -> Callable[[Any], Any]:
-        booster = xgboost.train(settings, xgboost.QuantileDMatrix(x, label=y, nthread=1), num_boost_round=trees)
-        return lambda rows: booster.inplace_predict(rows)
+        predict: Callable[[Any], Any] = xgboost.train(
+            settings, xgboost.QuantileDMatrix(x, label=y, nthread=1), num_boost_round=trees
+        ).inplace_predict
+        return predict
 
     return fit
 
 
 def by_gradient(trees: int, depth: int, rate: float, subsample: float, seed: int) -> Fit:
     """Return the fit of scikit-learn's GradientBoosting."""
-    from sklearn.ensemble import GradientBoostingClassifier
+    from sklearn.ensemble import GradientBoostingClassifier  # noqa: PLC0415 - a process loads its own library only
 
     def fit(x: Any, y: Any) -> Callable[[Any], Any]:
         model = GradientBoostingClassifier(
@@ -44,7 +46,7 @@ def by_gradient(trees: int, depth: int, rate: float, subsample: float, seed: int
 
 def by_histogram(trees: int, depth: int, rate: float, subsample: float, seed: int) -> Fit:
     """Return the fit of scikit-learn's HistGradientBoosting, which knows no ``subsample``: every tree sees all rows."""
-    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415 - a process loads its own library only
 
     del subsample
 

@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from server import FEATURES, HOUR, T0
+from server_harness import HOUR, T0
 
+from server import FEATURES
 from walkforward_bench.record import ROOT
 from walkforward_bench.venvs import Missing, environment
 
@@ -107,7 +108,7 @@ def post(contender: Contender, number: int, row: Row) -> list[float]:
 
 @contextmanager
 def _running(command: list[str], home: Path, ready: str) -> Iterator[int]:
-    """Run a peer on the first core until the end; not longer than it takes to be ready does the block wait for its begin."""
+    """Run a peer on the first core until the block ends."""
     environ = {**os.environ, "OMP_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
     log = home / "log"
     with log.open("wb") as out, subprocess.Popen(command, cwd=home, env=environ, stdout=out, stderr=out) as process:
@@ -120,8 +121,7 @@ def _running(command: list[str], home: Path, ready: str) -> Iterator[int]:
 
 
 def _pin(pid: int) -> None:
-    cores = os.sched_getaffinity(os.getppid())
-    os.sched_setaffinity(pid, {min(cores)})
+    os.sched_setaffinity(pid, {min(os.sched_getaffinity(0))})
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:

@@ -1,0 +1,265 @@
+"""Figures as Markdown: a table for each part, the project's bars with what became of each, and the page that holds them.
+
+A part that was never measured says so; ratios are of medians taken in the same run.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from walkforward_bench.record import PARTS, ROOT, WORK, read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+__all__ = ["bars", "filled", "kept", "table"]
+
+NOT_MEASURED: Final = "not measured yet"
+_BLOCK: Final = re.compile(r"(<!-- measured: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+Kept = dict[str, dict[str, Any]]
+
+
+def kept(folder: Path = WORK, e2e: Path = ROOT / ".work" / "e2e" / "abort-latency.json") -> Kept:
+    """Return everything measured, by part; the demo's times by what they had to build, aborts as the end-to-end tests noted them."""
+    names = (*PARTS, "demo-cold", "demo-warm")
+    found = {name: document for name in names if (document := read(name, folder)) is not None}
+    if e2e.exists():
+        measured = datetime.fromtimestamp(e2e.stat().st_mtime, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        found["abort"] = {"measured": measured, "figures": {"scenarios": json.loads(e2e.read_text())}}
+    return found
+
+
+def filled(text: str, found: Kept) -> str:
+    """Return the page with every block between its markers written anew.
+
+    Raises
+    ------
+    ValueError
+        A block that nothing is known to fill.
+    """
+
+    def block(match: re.Match[str]) -> str:
+        name = match[2]
+        if name == "bars":
+            body = bars(found)
+        elif name == "demo":
+            body = _demo(found)
+        elif name not in _TABLES:
+            raise ValueError(f"docs/benchmarks.md: no part {name!r}; there are {', '.join(['bars', 'demo', *_TABLES])}")
+        elif name in found:
+            body = f"{_origin(found[name])}\n\n{table(name, found[name]['figures'])}"
+        else:
+            body = f"*{NOT_MEASURED}*"
+        return f"{match[1]}\n{body}\n\n{match[3]}"
+
+    return _BLOCK.sub(block, text)
+
+
+def table(part: str, figures: Mapping[str, Any]) -> str:
+    """Return the table of one part."""
+    return _TABLES[part](figures)
+
+
+def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table whose columns line up; all but the first are numbers."""
+    width = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        first, *rest = (cell.ljust(size) if at == 0 else cell.rjust(size) for at, (cell, size) in enumerate(zip(cells, width, strict=True)))
+        return f"| {' | '.join([first, *rest])} |"
+
+    rule = "|" + "|".join([f"{'-' * (width[0] + 2)}", *(f"{'-' * (size + 1)}:" for size in width[1:])]) + "|"
+    return "\n".join([line(head), rule, *map(line, rows)])
+
+
+def _origin(document: Mapping[str, Any]) -> str:
+    """Return where a table comes from, in one line."""
+    on = document.get("machine")
+    if on is None:
+        return f"Measured {document['measured']}."
+    busy = f", load average {on['load']} as it began" + (": a busy machine" if on["load"] > on["cpus"] else "")
+    return (
+        f"Measured {document['measured']} at commit {document['commit']}: {on['cpus']} CPUs, {on['system']}, Python {on['python']}{busy}."
+    )
+
+
+def _server(figures: Mapping[str, Any]) -> str:
+    rows = figures["rows"]
+    own = set(figures["ours"])
+    base = next(row for row in rows if row["name"] == figures["ours"][0])
+    lines = [
+        [
+            f"walkforward: {row['name']}" if row["name"] in own else row["name"],
+            f"{row['cpu_ms']:.0f}",
+            f"{row['cpu_ms'] / base['cpu_ms']:.2f}",
+            f"{row['c1_p50_us'] / 1000:.2f}",
+            f"{row['c1_p99_us'] / 1000:.2f}",
+            f"{row['c16_rps']:,.0f}",
+        ]
+        for row in rows
+    ]
+    lines += [[name, "cannot be had here", "", "", "", ""] for name in figures["missing"]]
+    head = ["server", "CPU-ms per 1,000", "× ours", "p50 ms, 1 connection", "p99 ms", "requests/s, 16 connections"]
+    return _grid(head, lines)
+
+
+def _trainer(figures: Mapping[str, Any]) -> str:
+    base = next(fit for fit in figures["fits"] if fit["ours"])
+    whole = figures["whole"]
+    lines = [["walkforward: whole run", f"{whole['wall_s']:.1f}", f"{whole['cpu_s']:.1f}", "", f"{whole['peak_mb']:.0f}", ""]]
+    for fit in figures["fits"]:
+        ratio = f"{fit['cpu_s'] / base['cpu_s']:.1f}"
+        lines.append(
+            [f"fits: {fit['name']}", f"{fit['wall_s']:.1f}", f"{fit['cpu_s']:.1f}", ratio, f"{fit['peak_mb']:.0f}", f"{fit['auc']:.3f}"]
+        )
+    note = f"{figures['rows']:,} rows, {figures['features']} features, {figures['folds']} folds and the whole window, "
+    note += f"{figures['trees']} trees of depth {figures['depth']}.\n\n"
+    return note + _grid(["", "wall s", "CPU s", "CPU × ours", "peak MB", "out-of-fold AUC"], lines)
+
+
+def _operator(figures: Mapping[str, Any]) -> str:
+    number = f"{figures['objects']:,}"
+    lines = [
+        ["memory at rest (RSS)", f"{figures['rss_mb']:.0f} MB"],
+        ["CPU at rest", f"{figures['idle_cpu_percent']:.1f} %"],
+        ["writes to the Lease at rest", f"{figures['lease_writes_min']:.1f} per minute"],
+        ["other writes at rest", f"{figures['other_writes_min']:.1f} per minute"],
+        ["reads at rest", f"{figures['reads_min']:.1f} per minute"],
+        ["start to everything seen, nothing known", f"{figures['cold_s']:.1f} s"],
+        ["change → seen in status, p50", f"{figures['observed_p50_ms']:.0f} ms"],
+        ["change → seen in status, p99", f"{figures['observed_p99_ms']:.0f} ms"],
+        [f"{figures['edits']} changes at once", f"{figures['burst_s']:.1f} s"],
+        [f"killed, {figures['edits']} changes, started: everything seen", f"{figures['restart_s']:.1f} s"],
+        ["memory after that (RSS)", f"{figures['rss_after_mb']:.0f} MB"],
+    ]
+    return _grid([f"{number} rollouts and {number} retrains", "operator"], lines)
+
+
+def _images(figures: Mapping[str, Any]) -> str:
+    lines = [[part, f"{size['unpacked_mb']:.0f}", f"{size['compressed_mb']:.0f}"] for part, size in figures["images"].items()]
+    return _grid(["image", "MB, unpacked", "MB, compressed"], lines)
+
+
+def _abort(figures: Mapping[str, Any]) -> str:
+    lines = []
+    for scenario in figures["scenarios"]:
+        took = _latency(scenario)
+        what = "order → last pod" if "orderToEveryPodMs" in scenario else "decided → verified"
+        lines.append([scenario["scenario"], scenario.get("reason", "Aborted"), what, str(scenario["pods"]), f"{took:,} ms"])
+    return _grid(["scenario", "reason", "from → to", "pods", "took"], lines)
+
+
+def _demo(found: Kept) -> str:
+    lines = []
+    for name, text in (("demo-cold", "cold: binaries and images built"), ("demo-warm", "warm: nothing built")):
+        document = found.get(name)
+        took = f"{document['figures']['seconds']:.0f} s" if document else NOT_MEASURED
+        origin = f"{document['measured']}, commit {document['commit']}, load {document['machine']['load']}" if document else ""
+        lines.append([text, took, origin])
+    return _grid(["`make demo`", "took", "measured"], lines)
+
+
+def _latency(scenario: Mapping[str, Any]) -> int:
+    """Return the milliseconds of one way back."""
+    return int(scenario.get("orderToEveryPodMs", scenario.get("decidedToVerifiedMs", 0)))
+
+
+_TABLES: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
+    "server": _server,
+    "trainer": _trainer,
+    "operator": _operator,
+    "images": _images,
+    "abort": _abort,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What we hold ourselves to: the part it is of, a text, how its value is read, the limit, and whether more is better."""
+
+    part: str
+    text: str
+    value: Callable[[Mapping[str, Any]], float | None]
+    limit: float
+    unit: str = ""
+    more: bool = False
+
+    def judge(self, figures: Mapping[str, Any] | None) -> list[str]:
+        """Return the cells: text, bar, measured, verdict."""
+        found = None if figures is None else self.value(figures)
+        asked = f"{'≥' if self.more else '≤'} {self.limit:g}{self.unit}"
+        if found is None:
+            return [self.text, asked, NOT_MEASURED, "–"]
+        met = found >= self.limit if self.more else found <= self.limit
+        return [
+            self.text,
+            asked,
+            f"{found:.3g}{self.unit}" if abs(found) < 1000 else f"{found:.0f}{self.unit}",
+            "met" if met else "**not met**",
+        ]
+
+
+def _against_mlserver(case: int) -> Callable[[Mapping[str, Any]], float | None]:
+    def ratio(figures: Mapping[str, Any]) -> float | None:
+        rows = {row["name"]: row for row in figures["rows"]}
+        peer = next((row for name, row in rows.items() if name.startswith("MLServer")), None)
+        return None if peer is None else peer["cpu_ms"] / rows[figures["ours"][case]]["cpu_ms"]
+
+    return ratio
+
+
+def _p99_against_best(figures: Mapping[str, Any]) -> float | None:
+    """Return our worst p99 as a share of the best peer's."""
+    own = [row["c1_p99_us"] for row in figures["rows"] if row["name"] in figures["ours"]]
+    peers = [row["c1_p99_us"] for row in figures["rows"] if row["name"] not in figures["ours"]]
+    return max(own) / min(peers) if peers else None
+
+
+def _at(name: str) -> Callable[[Mapping[str, Any]], float | None]:
+    def value(figures: Mapping[str, Any]) -> float | None:
+        return float(figures[name])
+
+    return value
+
+
+def _at_scale(name: str) -> Callable[[Mapping[str, Any]], float | None]:
+    """Return a reader that knows no value below a thousand objects: the bar is about a thousand."""
+
+    def value(figures: Mapping[str, Any]) -> float | None:
+        return float(figures[name]) if figures["objects"] >= 1000 else None
+
+    return value
+
+
+def _slowest_abort(figures: Mapping[str, Any]) -> float | None:
+    return max((_latency(scenario) / 1000 for scenario in figures["scenarios"]), default=None)
+
+
+BARS: Final = (
+    Bar("server", "server, one model: requests per CPU-second against MLServer", _against_mlserver(0), 14, "×", more=True),
+    Bar("server", "server, candidate in the shadow, prices: the same", _against_mlserver(1), 10, "×", more=True),
+    Bar("server", "server, candidate in the shadow, receipts: the same", _against_mlserver(2), 10, "×", more=True),
+    Bar("server", "server: our slowest case's p99 against the best peer's", _p99_against_best, 1, "×"),
+    Bar("operator", "operator: memory at rest", _at_scale("rss_mb"), 120, " MB"),
+    Bar("operator", "operator: writes to the Lease at rest", _at_scale("lease_writes_min"), 12, "/min"),
+    Bar("operator", "operator: other writes at rest", _at_scale("other_writes_min"), 0, "/min"),
+    Bar("operator", "operator: reads at rest", _at_scale("reads_min"), 0, "/min"),
+    Bar("operator", "operator: start to everything seen", _at_scale("cold_s"), 15, " s"),
+    Bar("operator", "operator: change → seen, p99", _at_scale("observed_p99_ms"), 110, " ms"),
+    Bar("operator", "operator: 200 changes at once", _at_scale("burst_s"), 5, " s"),
+    Bar("operator", "operator: killed, started: everything seen", _at_scale("restart_s"), 5, " s"),
+    Bar("abort", "abort: slowest way back of the end-to-end tests", _slowest_abort, 3, " s"),
+    Bar("demo-cold", "demo, cold", _at("seconds"), 900, " s"),
+    Bar("demo-warm", "demo, warm", _at("seconds"), 240, " s"),
+)
+
+
+def bars(found: Kept) -> str:
+    """Return the table of bars and whether each is met."""
+    rows = [bar.judge(found[bar.part]["figures"] if bar.part in found else None) for bar in BARS]
+    return _grid(["what", "bar", "measured", ""], rows)

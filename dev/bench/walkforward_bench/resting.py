@@ -1,0 +1,136 @@
+"""The real operator on a real API server without nodes: memory, starts, changes seen, and what it asks for while nothing happens."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from api_server import real_api
+from operator_process import Process, free_port, make_namespace
+from operator_scale import NAMESPACE, Seen, change, create, retrain, rollout, steady
+from s3_server import s3_server
+
+from walkforward_operator.cluster.api import KubernetesCluster
+from walkforward_operator.cluster.kinds import RETRAIN, ROLLOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["measure", "requests"]
+
+EDITS: Final = 200
+SETTLE_S: Final = 10.0
+_GROUPS: Final = {"walkforward.dev", "batch", "apps", "events.k8s.io"}
+_CORE: Final = {"pods", "configmaps", "leases", "namespaces"}
+_READS: Final = {"GET", "LIST"}
+
+
+def measure(objects: int, idle: float) -> dict[str, Any]:
+    """Return the figures for ``objects`` rollouts and as many retrains, ``idle`` seconds of rest among them."""
+    before = os.environ.get("KUBECONFIG")
+    with tempfile.TemporaryDirectory() as folder, s3_server(Path(folder) / "s3") as s3, real_api(controllers=False) as api:
+        os.environ["KUBECONFIG"] = str(api.kubeconfig)
+        try:
+            return asyncio.run(_measure(objects, idle, api.kubeconfig, s3, Path(folder)))
+        finally:
+            os.environ.pop("KUBECONFIG")
+            if before is not None:
+                os.environ["KUBECONFIG"] = before
+
+
+async def _measure(objects: int, idle: float, kubeconfig: Path, s3: Mapping[str, str], folder: Path) -> dict[str, Any]:
+    cluster = await KubernetesCluster.connect()
+    await make_namespace(cluster, NAMESPACE)
+    await create(cluster, ROLLOUT, [rollout(number) for number in range(objects)])
+    await create(cluster, RETRAIN, [retrain(number) for number in range(objects)])
+    watches = [Seen(cluster, ROLLOUT), Seen(cluster, RETRAIN)]
+    tasks = [asyncio.create_task(watch.run()) for watch in watches]
+    edits = min(EDITS, objects)
+    found: dict[str, Any] = {"objects": objects, "edits": edits, "idle_s": idle}
+    lives: list[Process] = []
+
+    def live() -> Process:
+        lives.append(Process(kubeconfig, folder, NAMESPACE, system=NAMESPACE, admin_port=free_port(), env=s3))
+        return lives[-1]
+
+    try:
+        first = live()
+        found["cold_s"] = await steady(watches, [objects, objects])
+        found |= await _idle(cluster, first, idle)
+        times = [await change(cluster, watches[0], number, paused=True) for number in range(edits)]
+        found["observed_p50_ms"], found["observed_p99_ms"] = (statistics.quantiles(times, n=100)[at] for at in (49, 98))
+        began = time.monotonic()
+        await asyncio.gather(*(change(cluster, watches[0], number, paused=False) for number in range(edits)))
+        found["burst_s"] = time.monotonic() - began
+        first.kill()
+        await asyncio.gather(*(_pause(cluster, number) for number in range(edits)))
+        live()
+        found["restart_s"] = await steady(watches, [objects, objects])
+        found["rss_after_mb"] = lives[-1].rss_mb()
+        lives[-1].stop()
+    finally:
+        for process in lives:
+            if process.ended is None:
+                process.kill()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await cluster.close()
+    return found
+
+
+async def _pause(cluster: KubernetesCluster, number: int) -> None:
+    """Edit one rollout while nobody looks."""
+    body = {"metadata": {"namespace": NAMESPACE, "name": f"rollout-{number}"}, "spec": {"paused": True}}
+    await cluster.patch(ROLLOUT, body, manager="bench")
+
+
+async def _idle(cluster: KubernetesCluster, process: Process, seconds: float) -> dict[str, Any]:
+    """Return what the operator asks of the API server, per minute, while nothing happens; and its memory and CPU."""
+    await asyncio.sleep(SETTLE_S)
+    before, cpu = await _asked(cluster), _cpu(process.pid)
+    await asyncio.sleep(seconds)
+    made = await _asked(cluster) - before
+    minutes = seconds / 60
+    lease = sum(count for (_, resource), count in made.items() if resource == "leases")
+    reads = sum(count for (verb, resource), count in made.items() if verb in _READS and resource != "leases")
+    return {
+        "rss_mb": process.rss_mb(),
+        "idle_cpu_percent": (_cpu(process.pid) - cpu) / seconds * 100,
+        "lease_writes_min": lease / minutes,
+        "other_writes_min": (made.total() - lease - reads) / minutes,
+        "reads_min": reads / minutes,
+    }
+
+
+async def _asked(cluster: KubernetesCluster) -> Counter[tuple[str, str]]:
+    """Return how often the API server was asked so far."""
+    client = cluster._client  # noqa: SLF001 - a bench may look inside
+    answer = await client.call_api("GET", f"{client.configuration.host}/metrics", {})
+    return requests((await answer.read()).decode())
+
+
+def requests(text: str) -> Counter[tuple[str, str]]:
+    """Return requests by verb and resource, of the resources that the operator may touch; no watches, not the API server's own Lease."""
+    found: Counter[tuple[str, str]] = Counter()
+    for line in text.splitlines():
+        if not line.startswith("apiserver_request_total{"):
+            continue
+        pairs = line[line.index("{") + 1 : line.rindex("}")].split(",")
+        labels = {name: value.strip('"') for name, _, value in (pair.partition("=") for pair in pairs)}
+        key = labels.get("verb", ""), labels.get("resource", "")
+        mine = labels.get("group", "") in _GROUPS or key[1] in _CORE
+        if mine and key[0] != "WATCH" and key != ("PUT", "leases"):
+            found[key] += round(float(line.rpartition(" ")[2]))
+    return found
+
+
+def _cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
