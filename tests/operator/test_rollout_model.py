@@ -369,7 +369,6 @@ class RolloutMachine(RuleBasedStateMachine):
         world.follow()
         world.ledger_up = world.ledger_known = True
         world.evidence_full = False
-        world.unattended = 0
         world.annotations.clear()
         world.edit(paused=False, mode="Live", approval={"required": False})
         for gate in GATES:
