@@ -166,6 +166,7 @@ def test_a_document_that_cannot_be_read_is_written_again() -> None:
 def test_a_step_that_was_lowered_before_it_was_seen_is_not_made_again() -> None:
     world = at(5)
     world.passing()
+    world.settle()
     world.now += 31 * 60_000
     world.follow()
     decision = world.decide()
@@ -180,6 +181,7 @@ def test_a_step_that_was_lowered_before_it_was_seen_is_not_made_again() -> None:
 def test_a_step_that_was_not_written_asks_its_gates_again() -> None:
     world = at(5)
     world.passing()
+    world.settle()
     world.now += 31 * 60_000
     world.follow()
     generation = world.document.generation
