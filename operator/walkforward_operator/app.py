@@ -45,6 +45,8 @@ _RESYNC_S: Final = 1800.0
 _QUIET_S: Final = 0.3
 """So long must no event have come before the first look: the initial lists are in by then."""
 _STUCK_S: Final = 300.0
+_RETRAINS: Final = 16
+"""Retrains that are worked on at once; nothing of theirs is urgent."""
 
 
 class CrashAfter:
@@ -67,13 +69,13 @@ class CrashAfter:
 class Operator:
     """Everything that runs in the process."""
 
-    def __init__(self, settings: Settings, cluster: KubernetesCluster, *, writes: Writes) -> None:
+    def __init__(self, settings: Settings, cluster: KubernetesCluster, *, lifeline: KubernetesCluster, writes: Writes) -> None:
         self._settings = settings
         self.metrics = Metrics()
         self._live = cluster
         self.store = Store()
         lease = LeaseSettings(settings.pod_namespace, settings.lease_name, settings.pod_uid)
-        self.lease = LeaseElection(cluster, lease, metrics=self.metrics, on_change=self._on_lease)
+        self.lease = LeaseElection(lifeline, lease, metrics=self.metrics, on_change=self._on_lease)
         fenced = Fenced(cluster, leading=self.lease.leading, writes=writes)
         self.events = Events(fenced, instance=settings.pod_name, now=time.time)
         self.objects = Objects(settings.object_store.ledger_uri, allow_file=settings.object_store.allow_file)
@@ -88,7 +90,7 @@ class Operator:
             metrics=self.metrics,
             now_ms=_now_ms,
         )
-        self.queues = {ROLLOUT: self._queue("rollout", self.rollouts), RETRAIN: self._queue("retrain", retrains)}
+        self.queues = {ROLLOUT: self._queue("rollout", self.rollouts), RETRAIN: self._queue("retrain", retrains, limit=_RETRAINS)}
         self.intake = Intake(self.store, self.queues, metrics=self.metrics)
         self.watches = Watches(settings.namespaces, self._take, metrics=self.metrics, served=cluster.serves)
         self._settled = asyncio.Event()
@@ -133,8 +135,8 @@ class Operator:
     def _wake_rollout(self, key: Key) -> None:
         self.queues[ROLLOUT].add(key)
 
-    def _queue(self, name: str, reconciler: Reconciler) -> WorkQueue:
-        return WorkQueue(name, self._when_leading(reconciler.reconcile), metrics=self.metrics)
+    def _queue(self, name: str, reconciler: Reconciler, *, limit: int | None = None) -> WorkQueue:
+        return WorkQueue(name, self._when_leading(reconciler.reconcile), metrics=self.metrics, limit=limit)
 
     def _when_leading(self, reconcile: Callable[[Key], Awaitable[float | None]]) -> Callable[[Key], Awaitable[float | None]]:
         """Return ``reconcile``, doing nothing while another process holds the Lease or the first lists are not in: both wake every key."""
@@ -197,8 +199,10 @@ class Operator:
 async def run(settings: Settings) -> None:
     """Run the operator until SIGTERM or SIGINT; what is under way is stopped, and the Lease given back."""
     cluster = await KubernetesCluster.connect()
+    # connections of its own: the renewal of the Lease must not queue behind a thousand other requests
+    lifeline = await KubernetesCluster.connect(connections=2)
     writes = CrashAfter(settings.crash_after_write) if settings.crash_after_write is not None else Quiet()
-    operator = Operator(settings, cluster, writes=writes)
+    operator = Operator(settings, cluster, lifeline=lifeline, writes=writes)
     task = asyncio.create_task(operator.run(), name="operator")
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -209,6 +213,7 @@ async def run(settings: Settings) -> None:
         _log.info("stopped")
     finally:
         await cluster.close()
+        await lifeline.close()
 
 
 def _now_ms() -> int:

@@ -42,7 +42,8 @@ class Backoff:
 class WorkQueue:
     """Runs ``work`` for every key that is added; its result is the number of seconds after which to look again, or None.
 
-    Time is the event loop's. There is no limit on the keys that are worked on at once: an abort never waits for other objects.
+    Time is the event loop's. ``limit`` is how many keys are worked on at once; without it an abort never waits for other objects, and
+    the work itself has to see to it that a thousand objects do not ask the API server at once.
     """
 
     def __init__(
@@ -53,7 +54,9 @@ class WorkQueue:
         metrics: Metrics,
         backoff: Backoff = Backoff(),
         chance: Callable[[], float] = random.random,
+        limit: int | None = None,
     ) -> None:
+        self._slots = asyncio.Semaphore(limit) if limit is not None else None
         self.name = name
         self._work = work
         self._metrics = metrics
@@ -137,6 +140,21 @@ class WorkQueue:
         self._metrics.depth.labels(self.name).inc()
 
     async def _attend(self, key: Key, queued: float) -> None:
+        if self._slots is None:
+            await self._attend_now(key, queued)
+            return
+        try:
+            await self._slots.acquire()
+        except asyncio.CancelledError:
+            self._metrics.depth.labels(self.name).dec()
+            del self._running[key]
+            raise
+        try:
+            await self._attend_now(key, queued)
+        finally:
+            self._slots.release()
+
+    async def _attend_now(self, key: Key, queued: float) -> None:
         loop = asyncio.get_running_loop()
         self._metrics.depth.labels(self.name).dec()
         self._metrics.queued.labels(self.name).observe(loop.time() - queued)

@@ -56,7 +56,7 @@ def process(api: RealApi, folder: Path, place: Scene, **env: str) -> Process:
 
 PROMOTED = {
     "phase": "Stable",
-    "reason": "WatchEnded",
+    "reason": "Promoted",
     "weight": 0,
     "stable": "v2",
     "candidate": None,
@@ -64,7 +64,7 @@ PROMOTED = {
     "walk": None,
     "handled": {},
     "history": [("v2", "Promoted", "Promoted", 100), ("v1", "Bootstrapped", "Bootstrapped", 0)],
-    "conditions": [("Ready", "True", "Promoted"), ("Serving", "True", "Serving")],
+    "conditions": [("Ready", "True", "Promoted")],
 }
 """What lasts of a walk, whatever happened on the way."""
 

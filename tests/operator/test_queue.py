@@ -205,3 +205,26 @@ def test_a_key_is_always_looked_at_after_its_last_event(events: list[tuple[float
             assert work.times(key)[-1] >= moment
 
     run_virtual(main())
+
+
+def test_a_limit_bounds_what_is_worked_on_at_once() -> None:
+    async def main() -> None:
+        work, metrics = Recorder(takes=1.0), Metrics()
+        waiting = WorkQueue("test", work, metrics=metrics, limit=2)
+        keys = [Key("prod", str(number)) for number in range(6)]
+        for key in keys:
+            waiting.add(key)
+        await asyncio.sleep(0.5)
+        assert len(work.began) == 2
+        assert 'walkforward_workqueue_depth{name="test"} 4.0' in metrics.render().decode()
+        waiting.add(keys[5])
+        await asyncio.sleep(10)
+        assert [work.times(key)[0] for key in keys] == [0.0, 0.0, 1.0, 1.0, 2.0, 2.0]
+        waiting.add(keys[0])
+        waiting.add(keys[1])
+        waiting.add(keys[2])
+        await asyncio.sleep(0.5)
+        await waiting.close()
+        assert waiting.idle
+
+    run_virtual(main())

@@ -50,9 +50,9 @@ class KubernetesCluster:
         self._client: Any = client
 
     @classmethod
-    async def connect(cls) -> Self:
+    async def connect(cls, *, connections: int = _CONNECTIONS) -> Self:
         """Return a cluster for the pod's own ServiceAccount or, outside of one, for ``KUBECONFIG``'s current context."""
-        configuration = Configuration(connection_pool_maxsize=_CONNECTIONS)
+        configuration = Configuration(connection_pool_maxsize=connections)
         untyped: Any = config
         if os.environ.get("KUBERNETES_SERVICE_HOST"):
             untyped.load_incluster_config(client_configuration=configuration)

@@ -74,16 +74,19 @@ def status_of(body: Mapping[str, Any]) -> RetrainStatus:
     return msgspec.convert(body.get("status") or {}, RetrainStatus)
 
 
-async def look(reader: Reader, subject: Subject, installation: Installation, now_ms: int, *, pods: Reader) -> Observation:
+async def look(
+    reader: Reader, subject: Subject, installation: Installation, now_ms: int, *, pods: Reader, rollouts: Reader | None = None
+) -> Observation:
     """Return everything that the cluster shows of ``subject``; the object store was not asked.
 
-    The trainer's pods are not watched, so they are listed by a reader of their own, and only while a Job may have some.
+    The trainer's pods are not watched, so they are listed by a reader of their own, and only while a Job may have some. Rollouts have one
+    too: to ask the API server for all of a namespace at every look of every retrain would be a load that grows with the square.
     """
     retrain, run = subject.retrain, subject.status.run
     labels = {MANAGED_BY[0]: MANAGED_BY[1], RETRAIN_LABEL: retrain.name}
     jobs = [job_view(body) for body in await reader.list(JOB, retrain.namespace, labels=labels)]
     maps = [body for body in await reader.list(CONFIG_MAP, retrain.namespace, labels=labels) if owner_uid(body) == retrain.uid]
-    rollouts = _rollouts(await reader.list(ROLLOUT, retrain.namespace), retrain)
+    followers = _rollouts(await (rollouts or reader).list(ROLLOUT, retrain.namespace), retrain)
     progress = None
     if run is not None:
         job = await _job_of(reader, retrain, run, jobs)
@@ -94,7 +97,7 @@ async def look(reader: Reader, subject: Subject, installation: Installation, now
         progress=progress,
         jobs=tuple(job for job in jobs if job.owner_uid == retrain.uid),
         config_maps=tuple(Owned(CONFIG_MAP, body["metadata"]["name"], body["metadata"]["uid"]) for body in maps),
-        rollouts=tuple(rollouts),
+        rollouts=tuple(followers),
     )
 
 

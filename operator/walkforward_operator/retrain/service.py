@@ -120,7 +120,7 @@ class RetrainReconciler:
     async def _attend(self, key: Key, subject: Subject) -> float | None:
         """Decide on what the API server has, and carry it out."""
         now_ms = self._now_ms()
-        seen = await look(self._cluster, subject, self._installation, now_ms, pods=self._cluster)
+        seen = await look(self._cluster, subject, self._installation, now_ms, pods=self._cluster, rollouts=self._memory)
         seen = await self._with_result(subject, seen, now_ms)
         decision = decide(subject.retrain, subject.status, seen, now_ms)
         written = await self._write(subject, decision)

@@ -44,6 +44,8 @@ __all__ = ["Attendance", "RolloutReconciler"]
 
 _log: Final = logging.getLogger(__name__)
 _PASSES: Final = 20
+_TURNS: Final = 16
+_TURN_S: Final = 2.0
 _VERDICTS: Final = {"Pass": 1.0, "NoData": 0.0, "Fail": -1.0}
 
 
@@ -76,6 +78,7 @@ class RolloutReconciler:
         judge: Judge = judge,
     ) -> None:
         self._judge = judge
+        self._turns = asyncio.Semaphore(_TURNS)
         self._cluster = cluster
         self._store = store
         self._pods = pods
