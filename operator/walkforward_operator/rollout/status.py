@@ -6,7 +6,6 @@ never written. The document that the servers are to apply is kept word for word,
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 from msgspec import Meta
@@ -14,6 +13,7 @@ from msgspec import Meta
 from walkforward_core.bundle import Verdict
 from walkforward_core.documents import Part
 from walkforward_operator.conditions import Condition
+from walkforward_operator.rollout.words import ActionOutcome, Outcome, Purpose, RolloutPhase, WalkKind
 
 __all__ = [
     "ActionOutcome",
@@ -48,70 +48,6 @@ ACTIONS_KEPT = 10
 QUARANTINE_KEPT = 50
 ENTRIES_KEPT = 20
 TRIPPED_KEPT = 10
-
-
-class RolloutPhase(StrEnum):
-    """Where a ModelRollout stands."""
-
-    PENDING = "Pending"
-    BOOTSTRAPPING = "Bootstrapping"
-    SHADOW = "Shadow"
-    PROGRESSING = "Progressing"
-    HELD = "Held"
-    PAUSED = "Paused"
-    AWAITING_APPROVAL = "AwaitingApproval"
-    PROMOTING = "Promoting"
-    WATCHING = "Watching"
-    STABLE = "Stable"
-    ROLLING_BACK = "RollingBack"
-    ROLLED_BACK = "RolledBack"
-    TERMINATING = "Terminating"
-
-
-class WalkKind(StrEnum):
-    """What a walk is for."""
-
-    BOOTSTRAP = "Bootstrap"
-    """The first model goes live: there is nothing to compare it with."""
-    CANARY = "Canary"
-    """A candidate against the model that serves."""
-
-
-class Purpose(StrEnum):
-    """What one write of the routing document is for."""
-
-    TAKEOVER = "Takeover"
-    BOOTSTRAP = "Bootstrap"
-    START = "Start"
-    PROVE = "Prove"
-    STEP = "Step"
-    EXTEND = "Extend"
-    LOWER = "Lower"
-    PROMOTE = "Promote"
-    FINISH = "Finish"
-    CANCEL = "Cancel"
-    HEAL = "Heal"
-    RELEASE = "Release"
-
-
-class Outcome(StrEnum):
-    """How a walk ended."""
-
-    BOOTSTRAPPED = "Bootstrapped"
-    PROMOTED = "Promoted"
-    ROLLED_BACK = "RolledBack"
-    CANCELLED = "Cancelled"
-    SUPERSEDED = "Superseded"
-    RESTARTED = "Restarted"
-
-
-class ActionOutcome(StrEnum):
-    """What became of an action."""
-
-    DONE = "Done"
-    IGNORED = "Ignored"
-    REFUSED = "Refused"
-    EXPIRED = "Expired"
 
 
 class Model(Part, frozen=True, kw_only=True):
