@@ -6,14 +6,16 @@ Contract: working is ``Reconciling=True``; done and good is ``Ready=True`` alone
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from msgspec import Meta
 
 from walkforward_core.documents import Part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["Condition", "find", "instant", "merge"]
 
