@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 __all__ = ["Metrics"]
 
@@ -40,10 +35,10 @@ class Metrics:
         for metric in (self.retrain_published, self.retrain_next_run):
             metric.remove_by_labels({"namespace": namespace, "name": name})
 
-    def set_phase(self, namespace: str, name: str, phase: str, *, known: Iterable[str]) -> None:
-        """Say which of the known phases a rollout is in."""
-        for one in known:
-            self.phase.labels(namespace, name, one).set(float(one == phase))
+    def set_phase(self, namespace: str, name: str, phase: str) -> None:
+        """Say which phase a rollout is in: one series an object, for thirteen of a thousand objects are 15 MB."""
+        self.phase.remove_by_labels({"namespace": namespace, "name": name})
+        self.phase.labels(namespace, name, phase).set(1.0)
 
     def _of_queue(self) -> None:
         self.reconciles = self._counter("reconcile_total", "Reconciles by how they ended.", ("controller", "result"))

@@ -21,7 +21,6 @@ from walkforward_operator.rollout.memory import Memory
 from walkforward_operator.rollout.model import Record
 from walkforward_operator.rollout.observe import read_subject
 from walkforward_operator.rollout.see import Eyes
-from walkforward_operator.rollout.status import RolloutPhase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -194,7 +193,7 @@ class RolloutReconciler:
         self._metrics.held.labels(*key).set((self._now_ms() - millis(held)) / 1000 if held else 0.0)
         if status.phase is not memory.phase:
             memory.phase = status.phase
-            self._metrics.set_phase(*key, status.phase, known=[phase.value for phase in RolloutPhase])
+            self._metrics.set_phase(*key, status.phase)
         for gate in status.gates:
             self._metrics.gate_verdict.labels(*key, gate.name).set(_VERDICTS[gate.verdict])
             if gate.value is not None:
