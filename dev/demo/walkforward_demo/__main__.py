@@ -14,6 +14,7 @@ from walkforward_cluster import ClusterError, images, open_cluster, tool
 from walkforward_core.features import OHLCV
 from walkforward_demo.acts import ACTS, Stage
 from walkforward_demo.bars import eurusd
+from walkforward_demo.clock import Clock
 from walkforward_demo.evidence import keep_logs
 from walkforward_demo.install import NAMESPACE, SECRET, install, upload
 from walkforward_demo.shell import CommandError, Shell
@@ -43,10 +44,12 @@ class Ended:
 
 def up() -> int:
     """Set the stage, play the acts, say how they ended."""
+    clock = Clock()
     view = View()
     cluster = open_cluster()
     cluster.up()
     built = {image.part: image for image in images.build()}
+    clock.built()
     images.load(cluster, list(built.values()))
     shell = Shell(tool("kubectl"), tool("helm"), cluster.kubeconfig)
     install(shell, view, {part: image.tag for part, image in built.items()})
@@ -61,7 +64,10 @@ def up() -> int:
     finally:
         view.stop()
         watch.stop()
-    return verdict(stage, ended)
+    status = verdict(stage, ended)
+    if status == 0:
+        clock.keep()
+    return status
 
 
 def play(stage: Stage, number: int, title: str, act: object) -> Ended:
