@@ -221,6 +221,22 @@ def test_an_abort_goes_through_although_nothing_can_be_read() -> None:
     story(main)
 
 
+def test_an_abort_waits_for_nobody_s_turn() -> None:
+    async def main(world: RolloutCluster) -> None:
+        operator = await at_weight(world, 25)
+        while not operator.service._turns.locked():
+            await operator.service._turns.acquire()  # as a thousand other rollouts would
+        world.verdicts["sharpe"] = Verdict.FAIL
+        await asyncio.sleep(2.6)
+        assert world.document.weight == 0
+        assert all(server.document == world.document for server in world.servers.by_uid.values())
+        operator.service._turns.release()
+        await world.until("RolledBack", seconds=10)
+        await operator.stop()
+
+    story(main)
+
+
 def test_an_abort_that_the_api_server_does_not_take_is_tried_until_it_does() -> None:
     async def main(world: RolloutCluster) -> None:
         operator = await at_weight(world, 25)
