@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import atexit
 import json
 import os
 import statistics
@@ -115,7 +116,9 @@ async def measure(arguments: argparse.Namespace, kubeconfig: Path, s3: dict[str,
     counts = [arguments.rollouts, arguments.retrains]
 
     def start() -> Process:
-        return Process(kubeconfig, folder, NAMESPACE, system=NAMESPACE, admin_port=free_port(), env=s3)
+        process = Process(kubeconfig, folder, NAMESPACE, system=NAMESPACE, admin_port=free_port(), env=s3)
+        atexit.register(process.kill)
+        return process
 
     process = start()
     print(f"cold start to steady            {await steady(watches, counts):8.1f} s")

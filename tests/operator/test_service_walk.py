@@ -226,6 +226,9 @@ def test_an_abort_waits_for_nobody_s_turn() -> None:
         operator = await at_weight(world, 25)
         while not operator.service._turns.locked():
             await operator.service._turns.acquire()  # as a thousand other rollouts would
+        world.passing()
+        await asyncio.sleep(20)
+        assert world.document.weight == 25, "a rise does wait"
         world.verdicts["sharpe"] = Verdict.FAIL
         await asyncio.sleep(2.6)
         assert world.document.weight == 0
@@ -422,6 +425,45 @@ def test_in_a_namespace_that_goes_nothing_is_held_up() -> None:
         await asyncio.sleep(5)
         with pytest.raises(NotFound):
             world.cluster.peek(ROLLOUT, NS, NAME)
+        await operator.stop()
+
+    story(main)
+
+
+def test_in_a_namespace_that_took_the_right_to_read_along_nothing_is_held_up_either() -> None:
+    async def main(world: RolloutCluster) -> None:
+        operator = await at_weight(world, 25)
+        namespace = world.cluster.peek(NAMESPACE, "", NS)
+        namespace["metadata"]["finalizers"] = ["kubernetes"]
+        world.cluster.put(NAMESPACE, namespace)
+        world.cluster.remove(NAMESPACE, "", NS)
+
+        def fault(what: str) -> Forbidden | None:
+            read = what.startswith(("get", "list")) and "Namespace" not in what
+            return Forbidden(what) if read or what.startswith(("status", "patch ConfigMap")) else None
+
+        world.cluster.fault = fault
+        world.cluster.remove(ROLLOUT, NS, NAME)
+        await asyncio.sleep(30)
+        with pytest.raises(NotFound):
+            world.cluster.peek(ROLLOUT, NS, NAME)
+        await operator.stop()
+
+    story(main)
+
+
+def test_without_the_right_to_read_a_rollout_that_stays_keeps_its_finalizer() -> None:
+    async def main(world: RolloutCluster) -> None:
+        operator = await at_weight(world, 25)
+        world.cluster.fault = lambda what: Forbidden(what) if what.startswith("get ModelRollout") else None
+        world.cluster.remove(ROLLOUT, NS, NAME)
+        await asyncio.sleep(20)
+        assert world.cluster.peek(ROLLOUT, NS, NAME)["metadata"]["finalizers"]
+        world.cluster.fault = lambda _: None
+        await asyncio.sleep(30)
+        with pytest.raises(NotFound):
+            world.cluster.peek(ROLLOUT, NS, NAME)
+        assert world.document.weight == 0
         await operator.stop()
 
     story(main)

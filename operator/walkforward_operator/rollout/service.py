@@ -109,6 +109,25 @@ class RolloutReconciler:
                 _log.info("%s: decided on an old state (%s); decided again", key, error)
         elif seen.loading:
             return await self._tend(key, memory, seen, decision)
+        return await self._await_turn(key, hint, memory)
+
+    async def _await_turn(self, key: Key, hint: Subject, memory: Memory) -> float | None:
+        """Go on with the API server's own state; a few rollouts at a time, so that no answer comes late for all of them.
+
+        Whoever waits long looks again in between: what has become an abort by then waits for nobody.
+        """
+        try:
+            async with asyncio.timeout(_TURN_S):
+                await self._turns.acquire()
+        except TimeoutError:
+            return 0.0
+        try:
+            return await self._act_live(key, hint, memory)
+        finally:
+            self._turns.release()
+
+    async def _act_live(self, key: Key, hint: Subject, memory: Memory) -> float | None:
+        """Ask the API server, decide on what it has, and act."""
         try:
             live = await read_subject(self._cluster, key)
         except Forbidden:
