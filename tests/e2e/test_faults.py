@@ -74,7 +74,9 @@ def test_a_person_may_lower_the_weight_but_not_raise_it(scene_of: Callable[[str]
     version = scene.offer("candidate")
     scene.until_applied(5)
     everything = structs.replace(scene.recorder.document, weight=100)
-    assert scene.write_routing(everything).status_code == 403, "whoever may edit ConfigMaps could promote"
+    refused = scene.write_routing(everything)
+    assert refused.is_client_error, "whoever may edit ConfigMaps could promote"
+    assert "members of walkforward:break-glass" in refused.text
     assert scene.write_routing(everything, BREAK_GLASS).is_success
     scene.until("it is put right", lambda: not scene.recorder.history[-1].by_hand and scene.recorder.weight == 5, 10)
     assert scene.status["routing"]["drift"] == 1

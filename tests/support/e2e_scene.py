@@ -146,6 +146,9 @@ class Scene:
         self.serve(replicas=replicas)
         self.roll(model, **spec)
         version = self.model(model).version
+        if spec.get("approval", {}).get("required"):
+            self.until("asked for the first model", lambda: self.status.get("phase") == "AwaitingApproval", 60)
+            self.act("approve", candidate=version, phase="Bootstrap")
         self.until_stable(version, 90)
         await_true("the Service answers", lambda: self.all_ready(replicas) and self.answering(), 60)
         self.replay(**(replay or {}))
