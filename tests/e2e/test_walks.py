@@ -46,8 +46,9 @@ def test_a_candidate_as_good_as_stable_is_promoted(scene_of: Callable[[str], Sce
     phases_seen = [phase for _, phase in scene.recorder.phases]
     for phase in ("Shadow", "Progressing", "AwaitingApproval", "Watching"):
         assert phase in phases_seen
-    verdicts = {gate["name"]: gate["verdict"] for gate in scene.status.get("gates", ())}
-    assert set(verdicts.values()) <= {"Pass"}, verdicts
+    # latency and errors begin anew with each step; the others stand for the whole walk
+    verdicts = {gate["name"]: gate["verdict"] for gate in scene.status["gates"]}
+    assert {verdicts[name] for name in ("psi", "sharpe", "offlineAuc")} == {"Pass"}, verdicts
 
 
 @pytest.mark.timeout(150)
