@@ -131,6 +131,7 @@ def _operator(figures: Mapping[str, Any]) -> str:
         ["other writes at rest", f"{figures['other_writes_min']:.1f} per minute"],
         ["reads at rest", f"{figures['reads_min']:.1f} per minute"],
         ["start to everything seen, nothing known", f"{figures['cold_s']:.1f} s"],
+        ["after that, until nothing but the Lease is written", f"{figures['quiet_s']:.0f} s"],
         ["change → seen in status, p50", f"{figures['observed_p50_ms']:.0f} ms"],
         ["change → seen in status, p99", f"{figures['observed_p99_ms']:.0f} ms"],
         [f"{figures['edits']} changes at once", f"{figures['burst_s']:.1f} s"],

@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 __all__ = ["measure", "requests"]
 
 EDITS: Final = 200
+IMAGE: Final = {"MALLOC_ARENA_MAX": "2"}
+"""What Dockerfile.operator sets."""
 SETTLE_S: Final = 10.0
+QUIET_TRIES: Final = 12
+PATIENCE_S: Final = 300.0
 _GROUPS: Final = {"walkforward.dev", "batch", "apps", "events.k8s.io"}
 _CORE: Final = {"pods", "configmaps", "leases", "namespaces"}
 _READS: Final = {"GET", "LIST"}
@@ -56,12 +60,12 @@ async def _measure(objects: int, idle: float, kubeconfig: Path, s3: Mapping[str,
     lives: list[Process] = []
 
     def live() -> Process:
-        lives.append(Process(kubeconfig, folder, NAMESPACE, system=NAMESPACE, admin_port=free_port(), env=s3))
+        lives.append(Process(kubeconfig, folder, NAMESPACE, system=NAMESPACE, admin_port=free_port(), env={**s3, **IMAGE}))
         return lives[-1]
 
     try:
         first = live()
-        found["cold_s"] = await steady(watches, [objects, objects])
+        found["cold_s"] = await _seen(watches, objects, first)
         found |= await _idle(cluster, first, idle)
         times = [await change(cluster, watches[0], number, paused=True) for number in range(edits)]
         found["observed_p50_ms"], found["observed_p99_ms"] = (statistics.quantiles(times, n=100)[at] for at in (49, 98))
@@ -70,8 +74,7 @@ async def _measure(objects: int, idle: float, kubeconfig: Path, s3: Mapping[str,
         found["burst_s"] = time.monotonic() - began
         first.kill()
         await asyncio.gather(*(_pause(cluster, number) for number in range(edits)))
-        live()
-        found["restart_s"] = await steady(watches, [objects, objects])
+        found["restart_s"] = await _seen(watches, objects, live())
         found["rss_after_mb"] = lives[-1].rss_mb()
         lives[-1].stop()
     finally:
@@ -85,6 +88,25 @@ async def _measure(objects: int, idle: float, kubeconfig: Path, s3: Mapping[str,
     return found
 
 
+async def _seen(watches: list[Seen], objects: int, process: Process) -> float:
+    """Return the seconds until the operator has seen everything; an operator that has ended is not waited for."""
+    waiting = asyncio.ensure_future(steady(watches, [objects, objects], PATIENCE_S))
+    while not waiting.done() and process.ended is None:
+        await asyncio.wait({waiting}, timeout=1)
+    if waiting.done() and waiting.exception() is None:
+        return waiting.result()
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    why = f"within {PATIENCE_S:.0f} s" if process.ended is None else f"before the operator ended with {process.ended}"
+    left = [f"{len(watch.generations)} of {objects} known, {_unseen(watch)} of them unseen" for watch in watches]
+    words = process.log.read_text(errors="replace")[-1500:]
+    raise RuntimeError(f"not everything was seen {why}: {'; '.join(left)}; the operator said: {words}")
+
+
+def _unseen(watch: Seen) -> int:
+    return sum(generation != seen for generation, seen in watch.generations.values())
+
+
 async def _pause(cluster: KubernetesCluster, number: int) -> None:
     """Edit one rollout while nobody looks."""
     body = {"metadata": {"namespace": NAMESPACE, "name": f"rollout-{number}"}, "spec": {"paused": True}}
@@ -93,20 +115,45 @@ async def _pause(cluster: KubernetesCluster, number: int) -> None:
 
 async def _idle(cluster: KubernetesCluster, process: Process, seconds: float) -> dict[str, Any]:
     """Return what the operator asks of the API server, per minute, while nothing happens; and its memory and CPU."""
-    await asyncio.sleep(SETTLE_S)
+    began, trailing = time.monotonic(), await _quiet(cluster)
+    settled = time.monotonic() - began
     before, cpu = await _asked(cluster), _cpu(process.pid)
     await asyncio.sleep(seconds)
     made = await _asked(cluster) - before
     minutes = seconds / 60
     lease = sum(count for (_, resource), count in made.items() if resource == "leases")
     reads = sum(count for (verb, resource), count in made.items() if verb in _READS and resource != "leases")
+    others = _others(made)
     return {
+        "quiet_s": settled,
+        "trailing_writes": trailing,
         "rss_mb": process.rss_mb(),
         "idle_cpu_percent": (_cpu(process.pid) - cpu) / seconds * 100,
         "lease_writes_min": lease / minutes,
-        "other_writes_min": (made.total() - lease - reads) / minutes,
+        "other_writes_min": sum(others.values()) / minutes,
+        "other_writes": others,
         "reads_min": reads / minutes,
     }
+
+
+async def _quiet(cluster: KubernetesCluster) -> dict[str, int]:
+    """Wait until nothing but the Lease was written for a while, or for so long that it never will be; return what was written meanwhile.
+
+    Events and the last statuses trail behind the start; what comes after that is what the operator does at rest.
+    """
+    first = last = await _asked(cluster)
+    for _ in range(QUIET_TRIES):
+        await asyncio.sleep(SETTLE_S)
+        now = await _asked(cluster)
+        if not _others(now - last):
+            return _others(now - first)
+        last = now
+    return _others(last - first)
+
+
+def _others(made: Counter[tuple[str, str]]) -> dict[str, int]:
+    """Return the writes beside the Lease."""
+    return {f"{verb} {name}": count for (verb, name), count in made.items() if verb not in _READS and name != "leases"}
 
 
 async def _asked(cluster: KubernetesCluster) -> Counter[tuple[str, str]]:
