@@ -129,7 +129,7 @@ def integration() -> bool:
 
 def e2e() -> bool:
     """Tests in pods: several scenarios at once; those that take the API server or the store away wait for the others to end."""
-    return pytest("-m", "e2e", "-n", "3", "--dist", "load", "tests/e2e")
+    return pytest("-m", "e2e", "-n", "3", "--dist", "load", "--maxschedchunk", "1", "tests/e2e")
 
 
 def test() -> int:
