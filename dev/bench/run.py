@@ -80,7 +80,7 @@ def measured(name: str, options: argparse.Namespace) -> bool:
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     made = argparse.ArgumentParser(prog="run.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("part", nargs="*", choices=list(PARTS), metavar="PART", help="measure only these")
+    made.add_argument("part", nargs="*", metavar="PART", help=f"measure only these of {', '.join(PARTS)}")
     made.add_argument("--write", action="store_true", help="measure nothing, write the tables of docs/benchmarks.md from what was kept")
     made.add_argument("--seconds", type=float, default=4.0, help="server: length of a run at 16 connections (default: %(default)s)")
     made.add_argument("--runs", type=int, default=3, help="trainer: runs of which the median counts (default: %(default)s)")
@@ -92,6 +92,9 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Measure or write; return the exit status."""
     options = parser().parse_args()
+    strangers = sorted(set(options.part) - set(PARTS))
+    if strangers:
+        parser().error(f"no part {', '.join(strangers)}; there are {', '.join(PARTS)}")
     if options.write:
         PAGE.write_text(page.filled(PAGE.read_text(), page.kept()))
         print(f"written: {PAGE.relative_to(record.ROOT)}")

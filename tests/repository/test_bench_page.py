@@ -75,15 +75,13 @@ def test_a_small_operator_run_does_not_pass_for_the_large_one(page: Any) -> None
 def test_the_page_is_filled_from_what_was_kept_and_can_be_filled_again(page: Any, tmp_path: Path) -> None:
     (tmp_path / "server.json").write_text(json.dumps(server()))
     (tmp_path / "demo-warm.json").write_text(json.dumps(document(seconds=123.4, warm=True, built=[])))
-    aborts = tmp_path / "abort-latency.json"
-    aborts.write_text(
-        json.dumps(
-            [
-                {"scenario": "drift", "reason": "PsiFailed", "decidedToVerifiedMs": 2500, "pods": 2},
-                {"scenario": "a person", "orderToEveryPodMs": 344, "answeredToEveryPodMs": 331, "pods": 2},
-            ]
-        )
-    )
+    aborts = tmp_path / "abort-latency"
+    assert "abort" not in page.kept(tmp_path, aborts)
+    aborts.mkdir()
+    drift = {"scenario": "drift", "reason": "PsiFailed", "decidedToVerifiedMs": 2500, "pods": 2}
+    (aborts / "drift.json").write_text(json.dumps(drift))
+    person = {"scenario": "a person", "orderToEveryPodMs": 344, "answeredToEveryPodMs": 331, "pods": 2}
+    (aborts / "a person.json").write_text(json.dumps(person))
     found = page.kept(tmp_path, aborts)
     once = page.filled(PAGE.read_text(), found)
     assert page.filled(once, found) == once
@@ -132,6 +130,31 @@ def test_requests_are_the_operators_own(monkeypatch: pytest.MonkeyPatch) -> None
         ]
     )
     assert requests(text) == {("PATCH", "leases"): 6, ("GET", "modelrollouts"): 7}
+
+
+def run(*words: str, main: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line with every part replaced by ``main``."""
+    code = f"import sys; sys.argv = ['run.py', *{words!r}]; sys.path.insert(0, {str(BENCH)!r}); import run\n"
+    code += "from walkforward_bench import page, record\nrecord.write = page.table = lambda *a, **k: ''\n"
+    code += f"run.PARTS = {{name: (lambda name: lambda options: {main})(name) for name in run.PARTS}}\nsys.exit(run.main())"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_all_parts_are_measured_and_one_that_fails_fails_the_run() -> None:
+    every = run(main="print('did', name)")
+    assert [line for line in every.stdout.splitlines() if line.startswith("did")] == [
+        f"did {name}" for name in ("server", "trainer", "operator", "images")
+    ]
+    assert every.returncode == 0, every.stderr
+    one = run(main="1 / 0 if name == 'trainer' else print('did', name)")
+    assert one.returncode == 1
+    assert "did operator" in one.stdout
+    assert "ZeroDivisionError" in one.stderr
+    named = run("images", main="print('did', name)")
+    assert [line for line in named.stdout.splitlines() if line.startswith("did")] == ["did images"]
+    wrong = run("image", main="0")
+    assert wrong.returncode == 2
+    assert "no part image; there are server, trainer, operator, images" in wrong.stderr
 
 
 def test_peers_are_locked_with_hashes_and_name_no_registry() -> None:

@@ -24,13 +24,13 @@ _BLOCK: Final = re.compile(r"(<!-- measured: (\w+) -->\n).*?(<!-- end -->)", re.
 Kept = dict[str, dict[str, Any]]
 
 
-def kept(folder: Path = WORK, e2e: Path = ROOT / ".work" / "e2e" / "abort-latency.json") -> Kept:
+def kept(folder: Path = WORK, e2e: Path = ROOT / ".work" / "e2e" / "abort-latency") -> Kept:
     """Return everything measured, by part; the demo's times by what they had to build, aborts as the end-to-end tests noted them."""
     names = (*PARTS, "demo-cold", "demo-warm")
     found = {name: document for name in names if (document := read(name, folder)) is not None}
-    if e2e.exists():
-        measured = datetime.fromtimestamp(e2e.stat().st_mtime, UTC).strftime("%Y-%m-%d %H:%M UTC")
-        found["abort"] = {"measured": measured, "figures": {"scenarios": json.loads(e2e.read_text())}}
+    if noted := sorted(e2e.glob("*.json")):
+        measured = datetime.fromtimestamp(max(file.stat().st_mtime for file in noted), UTC).strftime("%Y-%m-%d %H:%M UTC")
+        found["abort"] = {"measured": measured, "figures": {"scenarios": [json.loads(file.read_text()) for file in noted]}}
     return found
 
 

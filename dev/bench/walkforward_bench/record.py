@@ -21,13 +21,14 @@ PARTS: Final = ("server", "trainer", "operator", "images")
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures depend on; ``load`` is the average of the last minute as the part begins."""
+    """Return what the figures depend on, taken as the part begins; ``load`` is the average of the minute before."""
     release = platform.freedesktop_os_release()
     return {
         "cpus": len(os.sched_getaffinity(0)),
         "system": f"{release.get('NAME', 'Linux')} {release.get('VERSION_ID', '')}".strip(),
         "python": platform.python_version(),
         "load": round(os.getloadavg()[0], 1),
+        "commit": commit(),
     }
 
 
@@ -47,7 +48,8 @@ def write(part: str, figures: dict[str, Any], *, on: dict[str, Any], folder: Pat
     """Keep the figures of one part."""
     folder.mkdir(parents=True, exist_ok=True)
     stamp = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    document = {"measured": stamp, "commit": commit(), "machine": on, "figures": figures}
+    facts = dict(on)
+    document = {"measured": stamp, "commit": facts.pop("commit"), "machine": facts, "figures": figures}
     (folder / f"{part}.json").write_text(json.dumps(document, indent=1) + "\n")
 
 
