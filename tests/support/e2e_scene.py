@@ -62,6 +62,7 @@ class Scene:
     _replayers: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self._clear()
         self.recorder = Recorder(Path(self.stage.kubeconfig), self.namespace, TARGET, ROLLOUT)
         self.recorder.start()
         self.pods_http = httpx.Client(timeout=2.0)
@@ -80,6 +81,17 @@ class Scene:
 
     def model(self, name: str) -> Model:
         return self.stage.models[name]
+
+    def _clear(self) -> None:
+        """Remove what a run before this one has left on a kept cluster: a rollout would find its stable model there."""
+        rollouts = f"/apis/walkforward.dev/v1alpha1/namespaces/{self.namespace}/modelrollouts"
+        for path in (rollouts, rollouts.replace("rollouts", "retrains")):
+            self.kube.request("DELETE", path)
+        await_true("the old rollout is gone", lambda: not self.kube.request("GET", rollouts).json()["items"], 60)
+        maps = f"/api/v1/namespaces/{self.namespace}/configmaps"
+        for found in self.kube.request("GET", maps).json()["items"]:
+            if found["metadata"]["name"].startswith(f"{TARGET}-"):
+                self.kube.request("DELETE", f"{maps}/{found['metadata']['name']}").raise_for_status()
 
     # what a user does
 
