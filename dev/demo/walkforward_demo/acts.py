@@ -130,6 +130,8 @@ def walk(stage: Stage) -> str:
     stage.watch.wait(
         "fx asks for the approval of 100 %", lambda now: awaiting(now, "fx"), seconds=300, never=lambda now: rolled_back(now, "fx")
     )
+    stage.view.say(f"the rollout notices: {noticed(stage.watch.now, 'fx')}")
+    must("margin" in noticed(stage.watch.now, "fx"), "nothing says how little a margin of 0.1 proves")
     stage.approve("fx", "100")
     stage.replay("replayer-fast", "fx-fast-server", per_bar=8)
     stage.stable("fx", second, seconds=120)
@@ -185,6 +187,12 @@ def foreign_unit(stage: Stage) -> str:
     must(any(one["version"] == second for one in status["quarantine"]), "the candidate is not quarantined")
     must(said["failed"] == 0, f"{said['failed']} client requests failed: {said['failures']}")
     return f"{second} was exposed to 5 %, failed, and {took:.1f} s later every pod served stable alone: {ended['message']}"
+
+
+def noticed(now: Snapshot, rollout: str) -> str:
+    """Return what the gates noticed that is no verdict: here that the margin is wide, so a Pass says "not clearly worse" and no more."""
+    conditions = now.rollout(rollout).get("conditions", [])
+    return next((str(one["message"]) for one in conditions if one["type"] == "GateNotice"), "")
 
 
 def awaiting(now: Snapshot, rollout: str) -> bool:
