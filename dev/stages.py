@@ -106,7 +106,8 @@ def lint() -> bool:
 
 def types() -> bool:
     """Mypy, strict, over every package."""
-    return command("mypy", *(package for package in PACKAGES if (ROOT / package).is_dir()), "dev/stages.py")
+    bench = ["dev/bench/run.py", "dev/bench/server.py", "dev/bench/operator_scale.py", "dev/bench/walkforward_bench"]
+    return command("mypy", *PACKAGES, "tests/support", "dev/stages.py", *bench)
 
 
 def pytest(*words: str) -> bool:
@@ -118,7 +119,7 @@ def unit() -> bool:
     """Unit and property tests, and the examples in docstrings."""
     return pytest(
         "-n", "2", "--dist", "loadfile", "-m", "not integration and not e2e",
-        "--doctest-modules", *PACKAGES[:4], *(folder for folder in UNIT if (ROOT / folder).is_dir()),
+        "--doctest-modules", *PACKAGES[:4], *UNIT,
     )  # fmt: skip
 
 

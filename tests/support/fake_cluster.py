@@ -10,13 +10,15 @@ import copy
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from walkforward_operator.cluster.errors import AlreadyExists, ClusterError, Conflict, Forbidden, NotFound
 from walkforward_operator.cluster.kinds import KINDS, NAMESPACE, POD, Kind
 
 if TYPE_CHECKING:
     from walkforward_operator.cluster.protocol import Body, Object
+
+    Objects: TypeAlias = list[Object]  # inside the class, list is its method
 
 Path = tuple[str, ...]
 Name = tuple[Kind, str, str]
@@ -47,7 +49,7 @@ class FakeCluster:
         self._read(f"get {kind.name} {namespace}/{name}")
         return copy.deepcopy(self._find(kind, namespace, name))
 
-    async def list(self, kind: Kind, namespace: str, *, labels: Mapping[str, str] | None = None) -> list[Object]:
+    async def list(self, kind: Kind, namespace: str, *, labels: Mapping[str, str] | None = None) -> Objects:
         self._read(f"list {kind.name} {namespace}")
         return [copy.deepcopy(found) for found in self._select(kind, namespace, labels or {})]
 
@@ -168,7 +170,7 @@ class FakeCluster:
         except KeyError:
             raise NotFound(f'{kind.plural} "{namespace}/{name}" not found') from None
 
-    def _select(self, kind: Kind, namespace: str, labels: Mapping[str, str]) -> list[Object]:
+    def _select(self, kind: Kind, namespace: str, labels: Mapping[str, str]) -> Objects:
         return [
             found
             for (k, ns, _), found in self.objects.items()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class _JumpingSelector(selectors.DefaultSelector):  # type: ignore[valid-type, misc]  # the class is chosen at run time
+class _JumpingSelector(selectors.DefaultSelector):
     """Adds the time that it should have waited to the clock."""
 
     def __init__(self) -> None:
