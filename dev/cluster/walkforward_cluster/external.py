@@ -64,10 +64,9 @@ class ExistingCluster:
         return ready, [f"context {self.context}: {'answers' if ready else 'does not answer'}", f"  kubeconfig: {self.kubeconfig}"]
 
     def load_images(self, archives: Sequence[Path]) -> None:
-        """Impossible from here: a registry of the cluster's is needed."""
-        _unsupported(
-            "load images", f"context {self.context} is not ours", f"push {', '.join(str(path) for path in archives)} where it pulls from"
-        )
+        """Only say which images the cluster must be able to pull: its nodes and its registry are not ours."""
+        names = ", ".join(f"walkforward/{archive.parent.name}:{archive.stem} ({archive})" for archive in archives)
+        say(f"context {self.context} is not ours to load images into; its nodes must be able to pull {names}")
 
     def exec_in_netns(self, command: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
         """Not possible."""
