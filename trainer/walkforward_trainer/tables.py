@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from walkforward_core.api.retrain import DataFormat
@@ -39,10 +40,8 @@ def fetch(store: ObjectStore, uri: str, kind: DataFormat) -> list[tuple[str, byt
     """
     try:
         if not uri.endswith("/"):
-            try:
+            with suppress(NotFound):  # then it is a prefix
                 return [(uri, store.get(uri))]
-            except NotFound:
-                pass
         names = [name for name in store.list(uri.rstrip("/") + "/") if name.lower().endswith(SUFFIXES[kind])]
         if not names:
             raise BadData(
