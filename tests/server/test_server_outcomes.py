@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from server_harness import HOUR, T0, measure, routing, running
 
 from walkforward_core.bundle import DecisionKind
+from walkforward_core.evidence.outcomes import MAX_ROWS
 from walkforward_core.routing import OutcomeSource
 from walkforward_server.stats import outcomes as tables
-from walkforward_server.stats.outcomes import MAX_ROWS, OutcomeTable, Prediction, PriceLedger, Seen, pnl
+from walkforward_server.stats.outcomes import OutcomeTable, Prediction, PriceLedger, Seen, pnl
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,6 +9,7 @@ import argparse
 import sys
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from walkforward_cluster import ClusterError, images, open_cluster, tool
 from walkforward_core.features import OHLCV
@@ -20,6 +21,9 @@ from walkforward_demo.install import NAMESPACE, SECRET, install, upload
 from walkforward_demo.shell import CommandError, Shell
 from walkforward_demo.view import View
 from walkforward_demo.watch import ActFailed, Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LOOK_AROUND = """
 The cluster stays up. To look around:
@@ -70,12 +74,12 @@ def up() -> int:
     return status
 
 
-def play(stage: Stage, number: int, title: str, act: object) -> Ended:
+def play(stage: Stage, number: int, title: str, act: Callable[[Stage], str]) -> Ended:
     """Play one act."""
     stage.view.say(f"act {number}: {title}", "bold")
     began = time.monotonic()
     try:
-        said, passed = act(stage), True  # type: ignore[operator]  # the table of acts is typed
+        said, passed = act(stage), True
     except (ActFailed, CommandError, KeyError) as error:
         said, passed = f"{type(error).__name__}: {error}", False
     stage.view.say(f"act {number} {'ended as expected' if passed else 'DIFFERED'}: {said}", "green" if passed else "red")

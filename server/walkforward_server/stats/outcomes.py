@@ -5,11 +5,11 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 
+from walkforward_core.evidence.outcomes import MAX_ROWS
 from walkforward_core.stats import Outcomes
 
-__all__ = ["MAX_ROWS", "PREDICTIONS", "OutcomeTable", "Prediction", "PriceLedger", "Seen", "pnl"]
+__all__ = ["PREDICTIONS", "OutcomeTable", "Prediction", "PriceLedger", "Seen", "pnl"]
 
-MAX_ROWS = 128
 PREDICTIONS = 65_536
 
 
