@@ -24,6 +24,7 @@ __all__ = [
     "FileRecord",
     "GateRecord",
     "Golden",
+    "Head",
     "Horizon",
     "Input",
     "Manifest",
@@ -91,12 +92,30 @@ class Input(Part, frozen=True, kw_only=True):
     bar: str = "close"
 
 
+class Head(Part, frozen=True, kw_only=True):
+    """A further output of the graph, of shape (rows, columns) float32."""
+
+    name: str
+    """Name of the tensor."""
+    target: str
+    """What it answers: Risk, Price, Momentum, Volatility, Lower, Upper."""
+    columns: int = 1
+    """2 for the probabilities of a yes-no question, 1 for a number."""
+
+
 class Output(Part, frozen=True, kw_only=True):
-    """The probability tensor, of shape (rows, len(classes)); ``positive`` is the class that the decision looks at."""
+    """The probability tensor, of shape (rows, len(classes)); ``positive`` and ``negative`` are the classes that the decision looks at.
+
+    Its *score* is p(positive) where that is at least p(negative), else 1 - p(negative): of two classes p(positive), of three a number
+    above the threshold where up is more probable than it, and below 1 - threshold where down is. ``heads`` are further outputs of the
+    graph, in no part of the decision: probabilities or estimates of other targets.
+    """
 
     name: str = "p"
     classes: tuple[int, ...] = (0, 1)
     positive: int = 1
+    negative: int = 0
+    heads: tuple[Head, ...] = ()
 
 
 class Decision(Part, frozen=True, kw_only=True):

@@ -9,7 +9,18 @@ from walkforward_core.api.retrain import RetrainSpec
 from walkforward_core.bundle import Baseline
 from walkforward_core.documents import Document, Part
 
-__all__ = ["ExitCode", "ResultDocument", "RetrainObject", "RunDocument", "RunMode", "RunVerdict", "SkippedGate", "Trigger", "TriggerKind"]
+__all__ = [
+    "ExitCode",
+    "ResultDocument",
+    "RetrainObject",
+    "RunDocument",
+    "RunMode",
+    "RunPart",
+    "RunVerdict",
+    "SkippedGate",
+    "Trigger",
+    "TriggerKind",
+]
 
 TERMINATION_LIMIT = 2_048
 """Bytes of a termination message that the parts promise to keep to."""
@@ -31,6 +42,8 @@ class RunMode(StrEnum):
     DRY_RUN = "DryRun"
     """Stops after eligibility."""
     SMOKE = "Smoke"
+    CALIBRATE = "Calibrate"
+    """Measures what execution costs; trains nothing."""
 
 
 class RunVerdict(StrEnum):
@@ -40,6 +53,10 @@ class RunVerdict(StrEnum):
     REJECTED = "Rejected"
     INELIGIBLE = "Ineligible"
     DRY_RUN = "DryRun"
+    CALIBRATED = "Calibrated"
+    """An execution calibration was written; there is no bundle."""
+    PREPARED = "Prepared"
+    """A shard has written its rows; the last step gathers them."""
     FAILED = "Failed"
 
 
@@ -100,8 +117,22 @@ class ResultDocument(Document, frozen=True, kw_only=True):
     more: bool = False
 
 
+class RunPart(StrEnum):
+    """Which part of a run a pod does: a run of several symbols has a pod for each, and one that gathers."""
+
+    WHOLE = "Whole"
+    SHARD = "Shard"
+    """Rows of the symbol ``spec.data.symbols[JOB_COMPLETION_INDEX]``, from data to labels."""
+    GATHER = "Gather"
+    """All shards' rows, from splits to bundle."""
+
+
 class RunDocument(Document, frozen=True, kw_only=True):
-    """``run.json``: one run of the trainer, complete; ``as_of`` RFC 3339 UTC, ``baseline`` the stable model of the following rollout."""
+    """``run.json``: one run of the trainer, complete; ``as_of`` RFC 3339 UTC, ``baseline`` the stable model of the following rollout.
+
+    ``in_use``: folders of bundles below ``spec.artifacts.uri`` that rollouts name as stable, candidate, previous or pinned; retention
+    leaves them alone.
+    """
 
     NAME: ClassVar[str] = "run"
 
@@ -114,3 +145,5 @@ class RunDocument(Document, frozen=True, kw_only=True):
     force: bool = False
     skip_gates: tuple[SkippedGate, ...] = ()
     baseline: Baseline | None = None
+    part: RunPart = RunPart.WHOLE
+    in_use: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from walkforward_core.api.retrain import AucGate, MinGate, OfflineGates, PrecisionGate
+from walkforward_core.api.offline import AucGate, MinGate, OfflineGates, PrecisionGate
 from walkforward_core.bundle import Verdict
 from walkforward_core.offline import NO_BASELINE, blocking, explain, judge
 

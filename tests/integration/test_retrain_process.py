@@ -14,7 +14,8 @@ from retrain_world import plain
 from retrains import BAD, GOOD, manifest, manual, result, spec
 from s3_server import s3_server
 
-from walkforward_core.api.retrain import Artifacts, DataSpec
+from walkforward_core.api.data import DataSpec
+from walkforward_core.api.retrain import Artifacts
 from walkforward_core.objectstore import open_store
 from walkforward_core.runs import RunDocument, RunVerdict
 from walkforward_operator.cluster.api import KubernetesCluster

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from walkforward_core.api.retrain import AucGate, MinGate, OfflineGates
+from walkforward_core.api.offline import AucGate, MinGate, OfflineGates
 from walkforward_core.runs import RunMode, SkippedGate
 from walkforward_operator.retrain.manual import RequestError, gates_of, parse
 

@@ -7,7 +7,8 @@ import pytest
 from retrain_world import KEY, World
 from retrains import BAD, DAY, HOUR, MINUTE, NOW, job_condition, manifest, manual, pod, result, spec, terminated
 
-from walkforward_core.api.retrain import AucGate, JobSpec, OfflineGates, Resources, Schedule, Triggers
+from walkforward_core.api.offline import AucGate, OfflineGates
+from walkforward_core.api.retrain import JobSpec, Resources, Schedule, Triggers
 from walkforward_core.bundle import Baseline
 from walkforward_core.runs import RunMode, RunVerdict, TriggerKind
 from walkforward_operator.cluster.errors import Forbidden, NotFound, Unreachable

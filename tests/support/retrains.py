@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 
-from walkforward_core.api.retrain import Artifacts, DataSpec, RetrainSpec
+from walkforward_core.api.data import DataSpec
+from walkforward_core.api.defaults import effective_gates
+from walkforward_core.api.retrain import Artifacts, RetrainSpec
 from walkforward_core.bundle import (
     Costs,
     DataRecord,
@@ -87,7 +89,7 @@ def manifest(run: RunDocument, metrics: dict[str, float], *, version: str = "202
         seeds={},
         libraries={},
         metrics=metrics,
-        gates=judge(run.spec.gates, metrics, baseline=run.baseline is not None, skipped=skipped),
+        gates=judge(effective_gates(run.spec), metrics, baseline=run.baseline is not None, skipped=skipped),
         baseline=run.baseline,
         parity=Parity(max_abs=0.0, rows=10),
     )

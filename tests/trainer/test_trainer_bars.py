@@ -11,7 +11,7 @@ import pytest
 from trainer_runs import HOUR, NOW, eurusd, run_document, spec
 
 from walkforward_core.objectstore import FileStore
-from walkforward_trainer.bars import RawBars, read_bars
+from walkforward_trainer.data.bars import RawBars, read_bars
 from walkforward_trainer.errors import BadConfiguration, BadData, Reason, RunError
 from walkforward_trainer.plan import make_plan
 

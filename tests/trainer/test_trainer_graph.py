@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 import pytest
 
-from walkforward_core.api.retrain import ModelParameters
 from walkforward_trainer.graph import base_graph, full_graph
-from walkforward_trainer.models import MODELS, BaseModel
+from walkforward_trainer.models.boosted import MODELS, BaseModel
+from walkforward_trainer.resolved import Model
 from walkforward_trainer.runtime import run, runtime
 from walkforward_trainer.tail import Tail, fit_tail
 
@@ -27,7 +27,7 @@ def rows(seed: int, count: int = 1_500) -> tuple[np.ndarray, np.ndarray]:
 
 def fitted(seed: int = 1, trees: int = 60, depth: int = 4) -> tuple[BaseModel, np.ndarray, np.ndarray]:
     x, y = rows(seed)
-    return MODELS["xgboost"](x, y, ModelParameters(depth=depth, seed=seed), trees), x, y
+    return MODELS["xgboost"](x, y, Model(depth=depth, seed=seed), trees), x, y
 
 
 @pytest.mark.parametrize(("trees", "depth"), [(1, 1), (60, 4), (200, 8)])
@@ -56,7 +56,7 @@ def test_a_row_on_a_threshold_goes_the_library_s_way() -> None:
 def test_missing_values_go_the_library_s_way() -> None:
     x, y = rows(3)
     x[::7, 0] = np.nan
-    model = MODELS["xgboost"](x, y, ModelParameters(), 40)
+    model = MODELS["xgboost"](x, y, Model(), 40)
     np.testing.assert_allclose(run(base_graph([model.trees()], 4), x)[:, 0], model.raw(x), atol=2e-6)
 
 

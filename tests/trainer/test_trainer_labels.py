@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trainer_runs import HOUR, random_bars
 
-from walkforward_core.api.retrain import Target, TargetKind
 from walkforward_trainer.labels import label
+from walkforward_trainer.resolved import Target
 
 if TYPE_CHECKING:
     from walkforward_core.features import Bars
 
-DIRECTION = Target(kind=TargetKind.DIRECTION, horizon_bars=5)
-RISK = Target(kind=TargetKind.RISK, horizon_bars=5, threshold=1.5, volatility_bars=100)
+DIRECTION = Target(kind="Direction", horizon_bars=5)
+RISK = Target(kind="Risk", horizon_bars=5, threshold=1.5, volatility_bars=100)
 
 
 def naive_risk(bars: Bars, row: int, target: Target) -> float:
@@ -32,7 +32,7 @@ def naive_risk(bars: Bars, row: int, target: Target) -> float:
 @given(seed=st.integers(0, 1_000), horizon=st.integers(1, 12), threshold=st.floats(0.5, 2.0))
 def test_risk_is_the_larger_excursion(seed: int, horizon: int, threshold: float) -> None:
     bars = random_bars(seed, 180)
-    target = Target(kind=TargetKind.RISK, horizon_bars=horizon, threshold=threshold, volatility_bars=100)
+    target = Target(kind="Risk", horizon_bars=horizon, threshold=threshold, volatility_bars=100)
     labels = label(bars, target, HOUR, 100)
     known = np.flatnonzero(labels.known)
     assert known.tolist() == list(range(80 - horizon))

@@ -11,7 +11,7 @@ from trainer_runs import random_bars
 from walkforward_core.bundle import Decision, DecisionKind
 from walkforward_trainer.backtest import backtest
 from walkforward_trainer.decision import base_position, position
-from walkforward_trainer.metrics import auc, auc_error, brier, calibration_curve, ece, log_loss, precision_at_k
+from walkforward_trainer.metrics.probability import auc, auc_error, brier, calibration_curve, ece, log_loss, precision_at_k
 
 DAY = 86_400_000
 

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from trainer_runs import HOUR, RISK, random_bars, run_document, spec
 
-from walkforward_trainer.bars import RawBars
+from walkforward_trainer.data.bars import RawBars
+from walkforward_trainer.data.quality import Window, check_quality
 from walkforward_trainer.eligibility import check_learnable, unmet
 from walkforward_trainer.errors import BadData, Reason
-from walkforward_trainer.labels import make_labels
 from walkforward_trainer.plan import Plan, make_plan
-from walkforward_trainer.quality import Window, check_quality
-from walkforward_trainer.rows import build_rows
+from walkforward_trainer.rows import bar_features, bars_digest, label_bars
 from walkforward_trainer.specfile import timestamp
 
 if TYPE_CHECKING:
@@ -136,12 +135,11 @@ def test_bars_that_miss_a_value_are_dropped_and_leave_a_gap_for_labels() -> None
     assert window.facts.dropped == 2
     assert window.start == 99
     plan = plan_for(bars, quality={"maxNan": 0.01})
-    rows = build_rows(window, plan)
+    rows = label_bars(*bar_features(window, plan), plan)
     assert len(rows) == 798
     assert np.isfinite(rows.x).all()
-    labels = make_labels(rows, plan)
-    crossing = (labels.t0 < GOOD.time[500]) & (GOOD.time[500] <= labels.t1)
-    assert not labels.known[crossing].any()
+    crossing = (rows.t0 < GOOD.time[500]) & (GOOD.time[500] <= rows.t1)
+    assert not rows.known[crossing].any()
 
 
 class TestLearnable:
@@ -152,7 +150,7 @@ class TestLearnable:
         fields["data"]["windowBars"] = 800
         run = run_document(fields, timestamp(int(bars.time[-1])))
         plan = make_plan(run)
-        rows = build_rows(check_quality(RawBars(bars=bars, files=1, later=0), plan), plan)
+        rows = label_bars(*bar_features(check_quality(RawBars(bars=bars, files=1, later=0), plan), plan), plan)
         return run, plan, rows
 
     def test_unmet_conditions_say_what_is_there_and_what_is_wanted(self) -> None:
@@ -168,13 +166,13 @@ class TestLearnable:
         overrides = RISK | {"target": {"kind": "Risk", "threshold": 50.0}}
         _, plan, rows = self.rows(GOOD, overrides=overrides)
         with pytest.raises(BadData, match="0 are 1, the rarer answer has 0 rows and needs 20; choose another threshold") as caught:
-            check_learnable(make_labels(rows, plan), plan)
+            check_learnable(rows, plan)
         assert caught.value.reason is Reason.ONE_CLASS
 
     def test_too_few_rows(self) -> None:
         _, plan, rows = self.rows(GOOD[:400])
         with pytest.raises(BadData, match="minRows: 295 of 300 rows have a label, limit 500") as caught:
-            check_learnable(make_labels(rows, plan), plan)
+            check_learnable(rows, plan)
         assert caught.value.reason is Reason.TOO_FEW_ROWS
 
 
@@ -182,12 +180,11 @@ def test_a_feature_that_is_no_number_is_named() -> None:
     window = check(GOOD)
     broken = Window(bars=changed(window.bars, volume=put(window.bars.volume, slice(None), np.nan)), start=window.start, facts=window.facts)
     with pytest.raises(BadData, match=r"feature log_volume.* is not a finite number in 800 of 800 rows") as caught:
-        build_rows(broken, plan_for(GOOD))
+        bar_features(broken, plan_for(GOOD))
     assert caught.value.reason is Reason.BAD_FEATURE
 
 
 def test_the_digest_of_the_data_is_of_the_values() -> None:
-    plan = plan_for(GOOD)
-    same = build_rows(check(GOOD), plan).digest
-    assert build_rows(check(GOOD[100:].append(GOOD[:0])), plan).digest == same
-    assert build_rows(check(changed(GOOD, volume=put(GOOD.volume, 999, 3.5))), plan).digest != same
+    same = bars_digest(check(GOOD).bars)
+    assert bars_digest(check(GOOD[100:].append(GOOD[:0])).bars) == same
+    assert bars_digest(check(changed(GOOD, volume=put(GOOD.volume, 999, 3.5))).bars) != same

@@ -361,7 +361,7 @@ class TestStores:
 
 
 def test_a_bug_is_said_with_its_own_exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr("walkforward_trainer.prepare.build_rows", lambda *_: 1 / 0)
+    monkeypatch.setattr("walkforward_trainer.prepare.bar_features", lambda *_: 1 / 0)
     with caplog.at_level(logging.CRITICAL):
         result, code = failed(run_document(spec(eurusd(), tmp_path)))
     assert (result.reason, code) == (Reason.INTERNAL_ERROR, ExitCode.BUG)

@@ -110,11 +110,8 @@ def plan(**changes: Any) -> Any:
     [
         ({"data": {"window": "90d"}}, Reason.SPEC_INVALID, "exactly one of window"),
         ({"data": {"windowBars": None}}, Reason.SPEC_INVALID, "exactly one of window"),
-        ({"data": {"symbols": ["A", "B"]}}, Reason.NOT_IN_THIS_RELEASE, "this release trains one symbol"),
-        ({"recipe": "risk-filter"}, Reason.NOT_IN_THIS_RELEASE, "recipe: risk-filter is not in this release; write one of ohlcv"),
-        ({"eligibility": {"minClosedTrades": 75}}, Reason.NOT_IN_THIS_RELEASE, r"eligibility\.minClosedTrades"),
-        ({"eligibility": {"regime": {}}}, Reason.NOT_IN_THIS_RELEASE, r"eligibility\.regime"),
-        ({"gates": {}}, Reason.SPEC_INVALID, "at least one is needed"),
+        ({"recipe": "mine", "gates": {"auc": {}}}, Reason.NOT_IN_THIS_RELEASE, "recipe: mine is not in this image; write one of ohlcv"),
+        ({"gates": {}}, Reason.SPEC_INVALID, "gates: at least one of auc"),
         ({"overrides": {"features": ["ret_1", "macd"]}}, Reason.SPEC_INVALID, "macd not known; the recipe's own are ret_1, ret_3"),
         ({"overrides": {"features": ["ret_1", "z_20", "ret_1"]}}, Reason.SPEC_INVALID, "ret_1 named twice"),
     ],

@@ -11,20 +11,18 @@ import numpy as np
 from walkforward_core.bundle import MANIFEST, MODEL, Manifest
 from walkforward_core.documents import digest
 from walkforward_core.errors import DocumentError, Forbidden, NotFound, StoreError, Unavailable
-from walkforward_core.features import compute, lookback, unknown
 from walkforward_core.offline import DEGRADATION
-from walkforward_trainer import metrics
 from walkforward_trainer.errors import BadConfiguration, BadData, Reason, Transient
+from walkforward_trainer.metrics import probability as metrics
 from walkforward_trainer.runtime import run
 from walkforward_trainer.specfile import instant
 
 if TYPE_CHECKING:
     from walkforward_core.bundle import Baseline
     from walkforward_core.objectstore import ObjectStore
+    from walkforward_trainer.dataset import Dataset
     from walkforward_trainer.evaluate import Evidence
-    from walkforward_trainer.labels import Labels
     from walkforward_trainer.plan import Plan
-    from walkforward_trainer.rows import Rows
 
 __all__ = ["LiveModel", "compare", "load_baseline"]
 
@@ -74,7 +72,7 @@ def load_baseline(store: ObjectStore, baseline: Baseline) -> LiveModel:
     return LiveModel(manifest=manifest, model=model)
 
 
-def compare(live: LiveModel, rows: Rows, labels: Labels, evidence: Evidence, plan: Plan) -> tuple[dict[str, float], str]:
+def compare(live: LiveModel, rows: Dataset, evidence: Evidence, plan: Plan) -> tuple[dict[str, float], str]:
     """Return the metrics of the comparison, and why there are none where there are none.
 
     The rows are those after the end of the baseline's data and the embargo: earlier ones it has learned from.
@@ -82,27 +80,25 @@ def compare(live: LiveModel, rows: Rows, labels: Labels, evidence: Evidence, pla
     incomparable = _incomparable(live.manifest, rows, plan)
     if incomparable:
         return {}, incomparable
-    unseen = labels.t0[evidence.row] > instant(live.manifest.data.as_of, "baseline asOf") + plan.embargo_ms
+    unseen = rows.t0[evidence.row] > instant(live.manifest.data.as_of, "baseline asOf") + plan.embargo_ms
     y = evidence.y[unseen]
     if len(y) < MIN_ROWS or min(y.sum(), len(y) - y.sum()) < MIN_CLASS_ROWS:
         return {"baselineRows": float(len(y))}, (
             f"{len(y)} rows lie after the baseline's data (asOf {live.manifest.data.as_of}) and the embargo, with {int(y.sum())} of the "
             f"answer 1; {MIN_ROWS} rows and {MIN_CLASS_ROWS} of each answer are needed"
         )
-    x = compute(rows.bars, live.manifest.input.features)[rows.start :][evidence.row[unseen]]
+    x = rows.columns.matrix(live.manifest.input.features)[evidence.row[unseen]]
     theirs = metrics.auc(y, run(live.model, x)[:, live.manifest.output.positive].astype(np.float64))
     ours = metrics.auc(y, evidence.p[unseen])
     found = {"baselineRows": float(len(y)), "baselineAuc": theirs, "candidateAuc": ours, DEGRADATION: (theirs - ours) / theirs}
     return found, ""
 
 
-def _incomparable(manifest: Manifest, rows: Rows, plan: Plan) -> str:
+def _incomparable(manifest: Manifest, rows: Dataset, plan: Plan) -> str:
     """Return why the baseline does not answer the candidate's question, or nothing."""
-    strangers = unknown(manifest.input.features)
-    if strangers:
-        return f"the baseline reads features that this release does not have: {', '.join(strangers)}"
-    if lookback(manifest.input.features) > rows.start:
-        return f"the baseline's features need {lookback(manifest.input.features)} bars before the window, {rows.start} are there"
+    missing = rows.columns.missing(manifest.input.features)
+    if missing:
+        return f"the baseline reads {missing}"
     theirs = f"{manifest.decision.kind} over {manifest.horizon.bars} bars of {manifest.data.timeframe}"
     ours = f"{plan.decision.kind} over {plan.target.horizon_bars} bars of {plan.data.timeframe}"
     if theirs != ours:

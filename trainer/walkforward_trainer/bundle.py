@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from walkforward_core.bundle import GateRecord, Golden, Parity, Reference
     from walkforward_core.objectstore import ObjectStore
     from walkforward_core.runs import RunDocument
+    from walkforward_trainer.dataset import Dataset
     from walkforward_trainer.fit import Fitted
     from walkforward_trainer.plan import Plan
-    from walkforward_trainer.rows import Rows
 
 __all__ = ["Bundle", "Contents", "Latest", "assemble", "publish", "version_of"]
 
@@ -95,7 +95,7 @@ def version_of(as_of_ms: int, model: bytes) -> str:
     return f"{stamp}-{hashlib.sha256(model).hexdigest()[:8]}"
 
 
-def assemble(run: RunDocument, plan: Plan, rows: Rows, contents: Contents) -> Bundle:
+def assemble(run: RunDocument, plan: Plan, rows: Dataset, contents: Contents) -> Bundle:
     """Return the bundle. Nothing in it says when it was made, so the same run makes the same bytes."""
     files = {
         MODEL: contents.fitted.model,
@@ -192,13 +192,13 @@ def _version_at(store: ObjectStore, uri: str) -> str:
         return ""
 
 
-def _data(rows: Rows, plan: Plan) -> DataRecord:
+def _data(rows: Dataset, plan: Plan) -> DataRecord:
     return DataRecord(
         as_of=timestamp(plan.as_of_ms),
-        from_=timestamp(int(rows.time[0]) - plan.bar_ms),
-        to=timestamp(int(rows.time[-1])),
+        from_=timestamp(int(rows.t0[0]) - plan.bar_ms),
+        to=timestamp(int(rows.t0[-1])),
         digest=rows.digest,
-        symbols=(plan.symbol,),
+        symbols=rows.symbols,
         timeframe=plan.data.timeframe,
     )
 

@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from walkforward_core.offline import AUC, EXPECTANCY, PRECISION_AT_K, SHARPE
-from walkforward_trainer import metrics
 from walkforward_trainer.backtest import Backtest, backtest
-from walkforward_trainer.decision import base_position, position
+from walkforward_trainer.decision import position
+from walkforward_trainer.metrics import probability as metrics
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from walkforward_trainer.dataset import Dataset
     from walkforward_trainer.fit import Fitted
-    from walkforward_trainer.labels import Labels
     from walkforward_trainer.plan import Plan
-    from walkforward_trainer.rows import Rows
 
     Vector = npt.NDArray[np.float64]
 
@@ -39,11 +38,11 @@ class Evidence:
     metrics: dict[str, float]
 
 
-def evaluate(rows: Rows, labels: Labels, fitted: Fitted, plan: Plan) -> Evidence:
+def evaluate(rows: Dataset, fitted: Fitted, plan: Plan) -> Evidence:
     """Return the evidence; a metric that cannot be computed is left out, never written as a number."""
-    row = np.flatnonzero(labels.known & np.isfinite(fitted.unseen))
-    y, p, returns = labels.y[row], fitted.unseen[row], labels.returns[row]
-    base = np.nan_to_num(base_position(plan.base_rule, rows.bars)[rows.start :][row])
+    row = np.flatnonzero(rows.known & np.isfinite(fitted.unseen))
+    y, p, returns = rows.y[row], fitted.unseen[row], rows.returns[row]
+    base = rows.base[row]
     taken = position(plan.decision, p, base)
     model = backtest(taken, returns, plan.round_trip)
     area = metrics.auc(y, p)
@@ -52,7 +51,7 @@ def evaluate(rows: Rows, labels: Labels, fitted: Fitted, plan: Plan) -> Evidence
         "aucError": metrics.auc_error(area, y, plan.target.horizon_bars),
         SHARPE: model.sharpe,
         EXPECTANCY: model.expectancy,
-        PRECISION_AT_K: metrics.precision_at_k(y, p, labels.t0[row], plan.top_k),
+        PRECISION_AT_K: metrics.precision_at_k(y, p, rows.t0[row], plan.top_k),
         "baseRate": float(y.mean()),
         "outcomes": float(len(row)),
         "brier": metrics.brier(y, p),
@@ -70,11 +69,11 @@ def evaluate(rows: Rows, labels: Labels, fitted: Fitted, plan: Plan) -> Evidence
         p=p,
         model=model,
         base=backtest(base, returns, plan.round_trip),
-        folds=tuple(_fold_auc(labels, fitted, split.test) for split in fitted.splits),
+        folds=tuple(_fold_auc(rows, fitted, split.test) for split in fitted.splits),
         metrics={name: value for name, value in found.items() if math.isfinite(value)},
     )
 
 
-def _fold_auc(labels: Labels, fitted: Fitted, test: npt.NDArray[np.intp]) -> float:
-    known = test[labels.known[test]]
-    return metrics.auc(labels.y[known], fitted.unseen[known])
+def _fold_auc(rows: Dataset, fitted: Fitted, test: npt.NDArray[np.intp]) -> float:
+    known = test[rows.known[test]]
+    return metrics.auc(rows.y[known], fitted.unseen[known])

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from walkforward_core.api.retrain import Scheme
+from walkforward_core.api.recipe import Scheme
 from walkforward_trainer.errors import BadData, Reason
 from walkforward_trainer.graph import base_graph, full_graph
-from walkforward_trainer.models import MODELS
+from walkforward_trainer.models.boosted import MODELS
 from walkforward_trainer.runtime import run
 from walkforward_trainer.splits import SPLITTERS, purged_k_fold
 from walkforward_trainer.tail import fit_tail
@@ -28,10 +28,9 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from walkforward_trainer.labels import Labels
-    from walkforward_trainer.models import BaseModel
+    from walkforward_trainer.dataset import Dataset
+    from walkforward_trainer.models.boosted import BaseModel
     from walkforward_trainer.plan import Plan
-    from walkforward_trainer.rows import Rows
     from walkforward_trainer.splits import Split
     from walkforward_trainer.tail import Tail
 
@@ -58,7 +57,7 @@ class Fitted:
     splits: tuple[Split, ...]
 
 
-def fit(rows: Rows, labels: Labels, plan: Plan) -> Fitted:
+def fit(rows: Dataset, plan: Plan) -> Fitted:
     """Return the fitted model.
 
     Raises
@@ -66,49 +65,49 @@ def fit(rows: Rows, labels: Labels, plan: Plan) -> Fitted:
     BadData
         A fold in which one answer never occurs.
     """
-    calibration = purged_k_fold(labels.t0, labels.t1, plan.folds, plan.embargo_ms)
-    z, bases = _out_of_fold(rows.x, labels, plan, calibration)
-    known = labels.known
-    tail = fit_tail(z[known], labels.y[known])
+    calibration = purged_k_fold(rows.t0, rows.t1, plan.folds, plan.embargo_ms)
+    z, bases = _out_of_fold(rows, plan, calibration)
+    known = rows.known
+    tail = fit_tail(z[known], rows.y[known])
     splits = calibration
     if plan.validation.scheme is not Scheme.PURGED_K_FOLD:
-        splits = SPLITTERS[plan.validation.scheme](labels.t0, labels.t1, plan.folds, plan.embargo_ms)
-        bases = [_fit_bases(rows.x, labels, plan, split.train, fold) for fold, split in enumerate(splits)]
-    shipped = _fit_bases(rows.x, labels, plan, np.flatnonzero(known), None)
+        splits = SPLITTERS[plan.validation.scheme](rows.t0, rows.t1, plan.folds, plan.embargo_ms)
+        bases = [_fit_bases(rows, plan, split.train, fold) for fold, split in enumerate(splits)]
+    shipped = _fit_bases(rows, plan, np.flatnonzero(known), None)
     return Fitted(
         model=full_graph([base.trees() for base in shipped], tail, plan.features, _metadata(rows, plan)),
         bases=shipped,
         tail=tail,
-        unseen=_evaluate(rows.x, z, labels, plan, splits, bases),
+        unseen=_evaluate(rows, z, plan, splits, bases),
         score=tail.probability(z).astype(np.float32).astype(np.float64),
         splits=tuple(splits),
     )
 
 
-def _out_of_fold(x: Matrix, labels: Labels, plan: Plan, splits: list[Split]) -> tuple[Vector, list[tuple[BaseModel, ...]]]:
+def _out_of_fold(rows: Dataset, plan: Plan, splits: list[Split]) -> tuple[Vector, list[tuple[BaseModel, ...]]]:
     """Return the log-odds of each row, shape (n, models), by base models that have not seen it, and these models."""
-    z = np.full((len(x), len(plan.recipe.models)), np.nan)
+    z = np.full((len(rows), len(plan.recipe.models)), np.nan)
     bases = []
     for fold, split in enumerate(splits):
-        models = _fit_bases(x, labels, plan, split.train, fold)
-        z[split.test] = run(base_graph([model.trees() for model in models], x.shape[1]), x[split.test])
+        models = _fit_bases(rows, plan, split.train, fold)
+        z[split.test] = run(base_graph([model.trees() for model in models], rows.x.shape[1]), rows.x[split.test])
         bases.append(models)
     return z, bases
 
 
-def _evaluate(x: Matrix, z: Vector, labels: Labels, plan: Plan, splits: list[Split], bases: list[tuple[BaseModel, ...]]) -> Vector:
+def _evaluate(rows: Dataset, z: Vector, plan: Plan, splits: list[Split], bases: list[tuple[BaseModel, ...]]) -> Vector:
     """Return the probability of each tested row by a whole graph, tail included, that has not seen it."""
-    unseen = np.full(len(x), np.nan)
+    unseen = np.full(len(rows), np.nan)
     for split, models in zip(splits, bases, strict=True):
-        train = _labelled(labels, split.train)
-        graph = full_graph([model.trees() for model in models], fit_tail(z[train], labels.y[train]), plan.features, {})
-        unseen[split.test] = run(graph, x[split.test])[:, 1]
+        train = _labelled(rows, split.train)
+        graph = full_graph([model.trees() for model in models], fit_tail(z[train], rows.y[train]), plan.features, {})
+        unseen[split.test] = run(graph, rows.x[split.test])[:, 1]
     return unseen
 
 
-def _fit_bases(x: Matrix, labels: Labels, plan: Plan, train: Index, fold: int | None) -> tuple[BaseModel, ...]:
-    train = _labelled(labels, train)
-    y = labels.y[train]
+def _fit_bases(rows: Dataset, plan: Plan, train: Index, fold: int | None) -> tuple[BaseModel, ...]:
+    train = _labelled(rows, train)
+    y = rows.y[train]
     if len(train) == 0 or y.min() == y.max():
         where = "the window" if fold is None else f"the training rows of fold {fold + 1} of {plan.folds}"
         raise BadData(
@@ -116,14 +115,14 @@ def _fit_bases(x: Matrix, labels: Labels, plan: Plan, train: Index, fold: int | 
             f"validation: {where} hold {len(train)} labels, all alike; use fewer folds, a longer window, "
             "or a threshold that is crossed more often",
         )
-    return tuple(MODELS[name](x[train], y, plan.model, plan.trees) for name in plan.recipe.models)
+    return tuple(MODELS[name](rows.x[train], y, plan.model, plan.trees) for name in plan.recipe.models)
 
 
-def _labelled(labels: Labels, index: Index) -> Index:
-    return index[labels.known[index]]
+def _labelled(rows: Dataset, index: Index) -> Index:
+    return index[rows.known[index]]
 
 
-def _metadata(rows: Rows, plan: Plan) -> Mapping[str, str]:
+def _metadata(rows: Dataset, plan: Plan) -> Mapping[str, str]:
     """Return what the graph says about itself; nothing that differs between two runs on the same data."""
     return {
         "config_digest": plan.config_digest,

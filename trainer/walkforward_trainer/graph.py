@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from walkforward_trainer.models import TreeEnsemble
+    from walkforward_trainer.models.boosted import TreeEnsemble
     from walkforward_trainer.tail import Tail
 
 __all__ = ["INPUT", "OUTPUT", "base_graph", "full_graph"]

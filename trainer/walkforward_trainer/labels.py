@@ -1,8 +1,8 @@
 """Stage 4, labels: what the model is asked, with the interval of time in which each answer is decided.
 
 A row is decided at t0, the close of its bar, and its answer is known at t1, the close ``horizonBars`` later. A label whose bars
-are not all there, because the market was closed in between or the data end, is dropped, not guessed. Adding a target is one entry
-in :data:`LABELS`.
+are not all there, because the market was closed in between or the data end, is dropped, not guessed. Adding a label is one entry
+in :data:`BUILT_IN`, or one entry point ``walkforward.labels`` of another package.
 """
 
 from __future__ import annotations
@@ -12,22 +12,39 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from walkforward_core.api.retrain import TargetKind
 from walkforward_core.features.rolling import lag, std
+from walkforward_core.plugins import with_plugins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import numpy.typing as npt
 
-    from walkforward_core.api.retrain import Target
     from walkforward_core.features import Bars
-    from walkforward_trainer.plan import Plan
-    from walkforward_trainer.rows import Rows
+    from walkforward_trainer.resolved import Target
 
     Series = npt.NDArray[np.float64]
 
-__all__ = ["LABELS", "Labels", "make_labels"]
+__all__ = ["BUILT_IN", "Label", "Labels", "classes_of", "label", "labels", "warmup_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One kind of target.
+
+    Parameters
+    ----------
+    answer
+        Bars and target → one answer a bar, NaN without one: the class 0 … classes - 1, or a number where ``classes`` is 0.
+    classes
+        2 or 3; 0 for a number, which can be a further head but not what a decision is made of.
+    history
+        Bars that an answer looks back.
+    """
+
+    answer: Callable[[Bars, Target], Series]
+    classes: int = 2
+    history: Callable[[Target], int] = lambda _target: 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,9 +62,25 @@ class Labels:
         return np.isfinite(self.y)
 
 
-def make_labels(rows: Rows, plan: Plan) -> Labels:
-    """Return the label of every row."""
-    return label(rows.bars, plan.target, plan.bar_ms, rows.start)
+def labels() -> Mapping[str, Label]:
+    """Return every kind of target by its name."""
+    return with_plugins("walkforward.labels", BUILT_IN)
+
+
+def classes_of(target: Target) -> int:
+    """Return how many classes ``target`` has.
+
+    Raises
+    ------
+    KeyError
+        No such kind.
+    """
+    return labels()[target.kind].classes
+
+
+def warmup_of(target: Target) -> int:
+    """Return the bars that ``target`` looks back."""
+    return labels()[target.kind].history(target)
 
 
 def label(bars: Bars, target: Target, bar_ms: int, start: int) -> Labels:
@@ -55,7 +88,7 @@ def label(bars: Bars, target: Target, bar_ms: int, start: int) -> Labels:
     horizon = target.horizon_bars
     ahead = _ahead(bars.close, horizon)
     whole = _ahead(bars.time.astype(np.float64), horizon) - bars.time == horizon * bar_ms
-    y = LABELS[target.kind](bars, target)
+    y = labels()[target.kind].answer(bars, target)
     y[~whole] = np.nan
     returns = np.where(whole, ahead / bars.close - 1.0, np.nan)
     return Labels(y=y[start:], t0=bars.time[start:], t1=bars.time[start:] + horizon * bar_ms, returns=returns[start:])
@@ -83,11 +116,11 @@ def risk(bars: Bars, target: Target) -> Series:
     return np.where(unknown, np.nan, (reach > target.threshold * expected).astype(np.float64))
 
 
-LABELS: Final[Mapping[TargetKind, Callable[[Bars, Target], Series]]] = {
-    TargetKind.DIRECTION: direction,
-    TargetKind.RISK: risk,
+BUILT_IN: Final[Mapping[str, Label]] = {
+    "Direction": Label(direction),
+    "Risk": Label(risk, history=lambda target: target.volatility_bars),
 }
-"""Every target by its name in the spec: bars → 0, 1 or NaN for each of them."""
+"""Every kind of target of this package by its name in the spec."""
 
 
 def _ahead(values: Series, bars: int) -> Series:

@@ -58,7 +58,7 @@ def _run(run: RunDocument, store: ObjectStore, *, allow_file: bool, now_ms: int)
     if missing:
         log.warning("eligibility skipped on request: %s", missing)
     if run.mode is RunMode.DRY_RUN:
-        known = prepared.labels.y[prepared.labels.known]
+        known = prepared.rows.y[prepared.rows.known]
         message = f"{len(known)} rows with a label, {known.mean():.1%} of them 1: a full run would train now"
         found = {"rows": float(len(prepared.rows)), "labelled": float(len(known)), "baseRate": float(known.mean())}
         return ResultDocument(run=run.run, verdict=RunVerdict.DRY_RUN, reason=Reason.WOULD_TRAIN, message=message, metrics=found)

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from walkforward_core.api.retrain import Recipe as RecipeName
-from walkforward_core.api.retrain import TargetKind
+from walkforward_core.api.defaults import effective_gates
 from walkforward_core.bundle import Decision, DecisionKind
 from walkforward_core.documents import digest, encode
 from walkforward_core.durations import parse_ms
 from walkforward_core.features import lookback, timeframe_ms, unknown
 from walkforward_core.offline import GATES
+from walkforward_core.plugins import PluginError
+from walkforward_core.routing import WithoutModel
 from walkforward_core.runs import RunMode
 from walkforward_trainer.errors import BadConfiguration, Reason
-from walkforward_trainer.recipes import RECIPES, Recipe
+from walkforward_trainer.labels import classes_of, warmup_of
+from walkforward_trainer.recipes.table import recipes
+from walkforward_trainer.resolved import filled
 from walkforward_trainer.specfile import instant
 
 if TYPE_CHECKING:
-    from walkforward_core.api.retrain import DataSpec, ModelParameters, RetrainSpec, Target, Validation
+    from walkforward_core.api.data import DataKind, DataSpec
+    from walkforward_core.api.offline import OfflineGates
+    from walkforward_core.api.recipe import Calibration, Selection, Sizing, Tuning
+    from walkforward_core.api.retrain import RetrainSpec
     from walkforward_core.runs import RunDocument
+    from walkforward_trainer.recipes.recipe import Recipe
+    from walkforward_trainer.resolved import Model, Target, Validation
 
 __all__ = ["Plan", "make_plan"]
 
@@ -33,9 +41,15 @@ class Plan:
     """What the stages need to know; times in epoch milliseconds UTC, costs as a share of the traded value."""
 
     recipe: Recipe
+    kind: DataKind
     features: tuple[str, ...]
     target: Target
-    model: ModelParameters
+    classes: int
+    model: Model
+    calibration: Calibration
+    selection: Selection | None
+    tuning: Tuning | None
+    sizing: Sizing | None
     decision: Decision
     base_rule: str
     data: DataSpec
@@ -45,11 +59,11 @@ class Plan:
     window_ms: int | None
     window_bars: int | None
     warmup_bars: int
+    min_rows: int
     validation: Validation
-    folds: int
-    trees: int
     embargo_ms: int
     round_trip: float
+    gates: OfflineGates
     top_k: int
     config_digest: str
 
@@ -57,6 +71,16 @@ class Plan:
     def horizon_ms(self) -> int:
         """Time from a decision to its outcome."""
         return self.target.horizon_bars * self.bar_ms
+
+    @property
+    def folds(self) -> int:
+        """Number of test blocks."""
+        return self.validation.folds
+
+    @property
+    def trees(self) -> int:
+        """Trees of each tree model."""
+        return self.model.trees
 
 
 def make_plan(run: RunDocument) -> Plan:
@@ -70,34 +94,51 @@ def make_plan(run: RunDocument) -> Plan:
     spec = run.spec
     recipe = _recipe(spec)
     _check(spec)
+    gates = effective_gates(spec)
+    _check_gates(gates)
     _check_skipped(run)
-    target, model, chosen = spec.overrides.target, spec.overrides.model, spec.overrides.decision
-    features = spec.overrides.features or recipe.features
-    _check_features(features)
-    smoke = run.mode is RunMode.SMOKE
-    default_kind = DecisionKind.FILTER if target.kind is TargetKind.RISK else DecisionKind.SIGN
-    decision = Decision(kind=chosen.kind or default_kind, threshold=chosen.threshold, without_model=chosen.without_model)
+    asked = spec.overrides
+    target, model, validation = (
+        filled(recipe.target, asked.target),
+        filled(recipe.model, asked.model),
+        filled(recipe.validation, spec.validation),
+    )
+    features = asked.features or recipe.features
+    _check_features(features, recipe)
     bars = spec.data.window_bars
+    if run.mode is RunMode.SMOKE:
+        model, validation = (
+            replace(model, trees=min(model.trees, SMOKE_TREES)),
+            replace(validation, folds=min(validation.folds, SMOKE_FOLDS)),
+        )
+        bars = min(bars or SMOKE_BARS, SMOKE_BARS)
+    base_rule = asked.decision.base_rule or recipe.base_rule
     return Plan(
         recipe=recipe,
+        kind=spec.data.kind or recipe.kind,
         features=features,
         target=target,
+        classes=classes_of(target),
         model=model,
-        decision=decision,
-        base_rule=chosen.base_rule,
+        calibration=asked.calibration or recipe.calibration,
+        selection=asked.selection or recipe.selection,
+        tuning=asked.tuning or recipe.tuning,
+        sizing=asked.sizing or recipe.sizing,
+        decision=_decision(spec, recipe, target),
+        base_rule=base_rule,
         data=spec.data,
         symbol=spec.data.symbols[0],
         as_of_ms=instant(run.as_of, "asOf"),
         bar_ms=timeframe_ms(spec.data.timeframe),
         window_ms=parse_ms(spec.data.window) if spec.data.window else None,
-        window_bars=min(bars or SMOKE_BARS, SMOKE_BARS) if smoke else bars,
-        warmup_bars=_warmup(features, target, chosen.base_rule),
-        validation=spec.validation,
-        folds=min(spec.validation.folds, SMOKE_FOLDS) if smoke else spec.validation.folds,
-        trees=min(model.trees, SMOKE_TREES) if smoke else model.trees,
-        embargo_ms=parse_ms(spec.validation.embargo),
+        window_bars=bars,
+        warmup_bars=max(lookback(features), warmup_of(target), *(warmup_of(head.target) for head in recipe.heads), _rule_bars(base_rule)),
+        min_rows=spec.data.quality.min_rows or recipe.min_rows,
+        validation=validation,
+        embargo_ms=parse_ms(validation.embargo),
         round_trip=2 * (spec.costs.fee_bps + spec.costs.slippage.bps * spec.costs.slippage.multiplier) / 10_000,
-        top_k=spec.gates.precision_at_k.k if spec.gates.precision_at_k else 20,
+        gates=gates,
+        top_k=gates.precision_at_k.k if gates.precision_at_k else 20,
         # what the model is made of, and no more: other gates or costs do not make another model
         config_digest=digest(encode([spec.recipe, features, target, model, spec.data.timeframe])),
     )
@@ -105,30 +146,38 @@ def make_plan(run: RunDocument) -> Plan:
 
 def _recipe(spec: RetrainSpec) -> Recipe:
     try:
-        return RECIPES[spec.recipe]
-    except KeyError:
-        known = ", ".join(RECIPES)
-        raise BadConfiguration(Reason.NOT_IN_THIS_RELEASE, f"recipe: {spec.recipe} is not in this release; write one of {known}") from None
+        known = recipes()
+    except PluginError as error:
+        raise BadConfiguration(Reason.SPEC_INVALID, f"recipe: {error}") from error
+    if spec.recipe not in known:
+        raise BadConfiguration(
+            Reason.NOT_IN_THIS_RELEASE,
+            f"recipe: {spec.recipe} is not in this image; write one of {', '.join(known)}, or set job.image to one that has your package",
+        )
+    recipe = known[spec.recipe]
+    return recipe.profiles.get(spec.data.timeframe, recipe)
+
+
+def _decision(spec: RetrainSpec, recipe: Recipe, target: Target) -> Decision:
+    chosen = spec.overrides.decision
+    kind = chosen.kind or (DecisionKind.FILTER if target.kind in ("Risk", "BadTrade") else DecisionKind.SIGN)
+    threshold = recipe.threshold if chosen.threshold is None else chosen.threshold
+    return Decision(kind=kind, threshold=threshold, without_model=chosen.without_model or WithoutModel.ALLOW)
 
 
 def _check(spec: RetrainSpec) -> None:
     """Hold the rules that the CRD states in CEL: a laptop has no API server."""
     if (spec.data.window is None) == (spec.data.window_bars is None):
         raise BadConfiguration(Reason.SPEC_INVALID, "data: set exactly one of window (90d) and windowBars (2000)")
-    if len(spec.data.symbols) != 1:
-        raise BadConfiguration(
-            Reason.NOT_IN_THIS_RELEASE,
-            f"data.symbols: {len(spec.data.symbols)} symbols; this release trains one symbol, make one ModelRetrain a symbol",
-        )
-    for field, value in (("minClosedTrades", spec.eligibility.min_closed_trades), ("regime", spec.eligibility.regime)):
-        if value is not None:
-            raise BadConfiguration(Reason.NOT_IN_THIS_RELEASE, f"eligibility.{field} is not in this release: use minAge or minBars instead")
-    gates = spec.gates
-    if not any((gates.auc, gates.precision_at_k, gates.sharpe, gates.expectancy, gates.max_degradation)):
+
+
+def _check_gates(gates: OfflineGates) -> None:
+    proofs = (gates.auc, gates.precision_at_k, gates.accuracy, gates.f1, gates.sharpe, gates.deflated_sharpe, gates.expectancy)
+    if not any((*proofs, gates.profit_factor, gates.win_rate)):
         raise BadConfiguration(
             Reason.SPEC_INVALID,
-            "gates: at least one is needed, or leave gates out to have auc {min: 0.62}: a model that need not prove anything is not "
-            "published",
+            "gates: at least one of auc, precisionAtK, accuracy, f1, sharpe, deflatedSharpe, expectancy, profitFactor and winRate is "
+            "needed, or leave gates out to have the recipe's own: a model that need not prove anything is not published",
         )
 
 
@@ -143,22 +192,18 @@ def _check_skipped(run: RunDocument) -> None:
             )
 
 
-def _check_features(features: tuple[str, ...]) -> None:
+def _check_features(features: tuple[str, ...], recipe: Recipe) -> None:
     strangers = unknown(features)
     if strangers:
         raise BadConfiguration(
-            Reason.SPEC_INVALID,
-            f"overrides.features: {', '.join(strangers)} not known; the recipe's own are {', '.join(RECIPES[RecipeName.OHLCV].features)}",
+            Reason.SPEC_INVALID, f"overrides.features: {', '.join(strangers)} not known; the recipe's own are {', '.join(recipe.features)}"
         )
     if len(set(features)) != len(features):
         twice = sorted({name for name in features if features.count(name) > 1})
         raise BadConfiguration(Reason.SPEC_INVALID, f"overrides.features: {', '.join(twice)} named twice; name each once")
 
 
-def _warmup(features: tuple[str, ...], target: Target, base_rule: str) -> int:
-    """Return the bars needed before the first row of the window, by features, label and base rule alike."""
+def _rule_bars(base_rule: str) -> int:
+    """Return the bars that the base rule looks back."""
     rule, _, bars = base_rule.partition(":")
-    needed = [lookback(features), int(bars) if rule == "momentum" else 0]
-    if target.kind is TargetKind.RISK:
-        needed.append(target.volatility_bars)
-    return max(needed)
+    return int(bars) if rule == "momentum" else 0

@@ -5,20 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from walkforward_trainer.bars import read_bars
+from walkforward_trainer.data.bars import read_bars
+from walkforward_trainer.data.quality import check_quality
 from walkforward_trainer.eligibility import check_learnable, unmet
-from walkforward_trainer.labels import make_labels
-from walkforward_trainer.quality import check_quality
-from walkforward_trainer.rows import build_rows
+from walkforward_trainer.rows import bar_features, label_bars
 from walkforward_trainer.stages import stage
 
 if TYPE_CHECKING:
     from walkforward_core.objectstore import ObjectStore
     from walkforward_core.runs import RunDocument
-    from walkforward_trainer.labels import Labels
+    from walkforward_trainer.data.quality import QualityFacts
+    from walkforward_trainer.dataset import Dataset
     from walkforward_trainer.plan import Plan
-    from walkforward_trainer.quality import QualityFacts
-    from walkforward_trainer.rows import Rows
 
 __all__ = ["Prepared", "prepare"]
 
@@ -28,8 +26,7 @@ class Prepared:
     """Rows with their labels, what was found about the bars, and what eligibility misses."""
 
     facts: QualityFacts
-    rows: Rows
-    labels: Labels
+    rows: Dataset
     unmet: tuple[str, ...]
 
 
@@ -46,11 +43,11 @@ def prepare(run: RunDocument, plan: Plan, store: ObjectStore, *, now_ms: int) ->
     with stage("quality"):
         window = check_quality(raw, plan)
     with stage("features"):
-        rows = build_rows(window, plan)
+        x, columns = bar_features(window, plan)
     with stage("labels"):
-        labels = make_labels(rows, plan)
+        rows = label_bars(x, columns, plan)
     with stage("eligibility"):
         missing = tuple(unmet(run.spec.eligibility, rows, plan))
         if not missing or run.force:
-            check_learnable(labels, plan)
-    return Prepared(facts=window.facts, rows=rows, labels=labels, unmet=missing)
+            check_learnable(rows, plan)
+    return Prepared(facts=window.facts, rows=rows, unmet=missing)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from walkforward_core.api.retrain import Scheme
+from walkforward_core.api.recipe import Scheme
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

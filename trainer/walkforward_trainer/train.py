@@ -17,8 +17,8 @@ from walkforward_trainer.fit import fit
 from walkforward_trainer.golden import make_golden
 from walkforward_trainer.parity import check_parity
 from walkforward_trainer.reference import make_reference
-from walkforward_trainer.report import make_report
-from walkforward_trainer.report_page import make_page
+from walkforward_trainer.report.document import make_report
+from walkforward_trainer.report.page import make_page
 from walkforward_trainer.result import run_folder
 from walkforward_trainer.stages import stage, store_errors
 
@@ -74,24 +74,24 @@ def train(run: RunDocument, plan: Plan, prepared: Prepared, store: ObjectStore) 
 
 def judge_candidate(run: RunDocument, plan: Plan, prepared: Prepared, store: ObjectStore) -> Candidate:
     """Return the fitted model, judged by the gates of the spec; ``store`` is asked for the baseline only."""
-    rows, labels = prepared.rows, prepared.labels
+    rows = prepared.rows
     with stage("models"):
-        fitted = fit(rows, labels, plan)
+        fitted = fit(rows, plan)
     with stage("parity"):
         parity = check_parity(rows.x, fitted)
     with stage("evidence"):
-        evidence = evaluate(rows, labels, fitted, plan)
+        evidence = evaluate(rows, fitted, plan)
         found: dict[str, float] = {}
         notes: tuple[str, ...] = ()
         if run.baseline is not None:
-            found, why = compare(load_baseline(store, run.baseline), rows, labels, evidence, plan)
+            found, why = compare(load_baseline(store, run.baseline), rows, evidence, plan)
             notes = (f"Not compared with the live model: {why}.",) if why else ()
     metrics = evidence.metrics | found
     with stage("gates"):
         skipped = {gate.name: gate.reason for gate in run.skip_gates}
-        gates = judge(run.spec.gates, metrics, baseline=run.baseline is not None, skipped=skipped)
+        gates = judge(plan.gates, metrics, baseline=run.baseline is not None, skipped=skipped)
     with stage("report"):
-        report = make_report(plan, rows, labels, fitted, evidence, facts=prepared.facts, gates=gates, metrics=metrics, notes=notes)
+        report = make_report(plan, rows, fitted, evidence, facts=prepared.facts, gates=gates, metrics=metrics, notes=notes)
         reports = report.to_bytes(), make_page(report, run.retrain.name)
     return Candidate(fitted=fitted, parity=parity, evidence=evidence, metrics=metrics, gates=gates, reports=reports)
 

@@ -88,7 +88,7 @@ def _matrix(path: Path, spec: Path) -> tuple[Plan, int]:
     run: RunDocument = load(spec, now_ms=now_ms)
     plan = make_plan(run)
     prepared = prepare(run, plan, open_store(run.spec.data.uri, allow_file=True), now_ms=now_ms)
-    labels = prepared.labels
+    labels = prepared.rows
     splits = purged_k_fold(labels.t0, labels.t1, plan.folds, plan.embargo_ms)
     arrays: dict[str, Any] = {f"train{fold}": split.train[labels.known[split.train]] for fold, split in enumerate(splits)}
     arrays |= {f"test{fold}": split.test for fold, split in enumerate(splits)}

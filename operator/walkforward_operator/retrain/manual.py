@@ -17,7 +17,7 @@ from walkforward_core.names import RUN_ANNOTATION
 from walkforward_core.runs import RunMode, SkippedGate
 
 if TYPE_CHECKING:
-    from walkforward_core.api.retrain import OfflineGates
+    from walkforward_core.api.offline import OfflineGates
 
 __all__ = ["ManualRequest", "RequestError", "gates_of", "parse", "request_digest"]
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from walkforward_core.api.defaults import effective_gates
 from walkforward_core.durations import parse_ms
 from walkforward_core.names import RUN_ANNOTATION
 from walkforward_core.runs import RunMode, Trigger, TriggerKind
@@ -141,7 +142,7 @@ def _judge(
         return msgspec.structs.replace(status, manual=echoed(ManualOutcome.REFUSED, message)), None
     handled = (request.id, *status.handled)[:HANDLED_KEPT]
     try:
-        skipped = request.skipped(retrain.spec.gates) if retrain.spec else ()
+        skipped = request.skipped(effective_gates(retrain.spec)) if retrain.spec else ()
     except RequestError as error:
         obstacle = str(error)
     if obstacle:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from walkforward_core.api.defaults import effective_gates
 from walkforward_core.runs import RunMode, RunVerdict, SkippedGate, Trigger
 from walkforward_operator.conditions import instant
 from walkforward_operator.retrain.allowed import Problem
@@ -55,7 +56,7 @@ def begin(retrain: Retrain, spec: RetrainSpec, occasion: Occasion, baseline: Bas
         as_of=as_of,
         inputs=inputs,
         generation=retrain.generation,
-        gates=spec.gates,
+        gates=effective_gates(spec),
         artifacts=spec.artifacts.uri,
         started_at=instant(now_ms),
         deadline=instant(now_ms + spec.job.active_deadline_seconds * 1000),

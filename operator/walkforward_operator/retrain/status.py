@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from walkforward_core.api.retrain import OfflineGates
+from walkforward_core.api.offline import OfflineGates
 from walkforward_core.bundle import Baseline
 from walkforward_core.documents import Part
 from walkforward_core.runs import RunMode, RunVerdict, SkippedGate, Trigger

@@ -6,7 +6,7 @@ import io
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from walkforward_core.api.retrain import DataFormat
+from walkforward_core.api.data import DataFormat
 from walkforward_core.errors import Forbidden, NotFound, StoreError, Unavailable
 from walkforward_trainer.errors import BadConfiguration, BadData, Reason, Transient
 

@@ -1,4 +1,4 @@
-"""Stage 15, report: what a person asks about a candidate, as JSON and as one page (see :mod:`walkforward_trainer.report_page`)."""
+"""Stage 15, report: what a person asks about a candidate, as JSON and as one page (see :mod:`walkforward_trainer.report.page`)."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ import numpy as np
 
 from walkforward_core.documents import Document
 from walkforward_core.offline import blocking, explain
-from walkforward_trainer.metrics import calibration_curve
+from walkforward_trainer.metrics.probability import calibration_curve
 from walkforward_trainer.specfile import timestamp
 
 if TYPE_CHECKING:
     from walkforward_core.bundle import GateRecord
     from walkforward_trainer.backtest import Backtest
+    from walkforward_trainer.data.quality import QualityFacts
+    from walkforward_trainer.dataset import Dataset
     from walkforward_trainer.evaluate import Evidence
     from walkforward_trainer.fit import Fitted
-    from walkforward_trainer.labels import Labels
     from walkforward_trainer.plan import Plan
-    from walkforward_trainer.quality import QualityFacts
-    from walkforward_trainer.rows import Rows
 
 __all__ = ["Report", "make_report"]
 
@@ -48,8 +47,7 @@ class Report(Document, frozen=True, kw_only=True):
 
 def make_report(
     plan: Plan,
-    rows: Rows,
-    labels: Labels,
+    rows: Dataset,
     fitted: Fitted,
     evidence: Evidence,
     *,
@@ -65,19 +63,19 @@ def make_report(
             "symbol": plan.symbol,
             "timeframe": plan.data.timeframe,
             "asOf": timestamp(plan.as_of_ms),
-            "from": timestamp(int(rows.time[0]) - plan.bar_ms),
-            "to": timestamp(int(rows.time[-1])),
+            "from": timestamp(int(rows.t0[0]) - plan.bar_ms),
+            "to": timestamp(int(rows.t0[-1])),
             "rows": len(rows),
-            "labelled": int(labels.known.sum()),
+            "labelled": int(rows.known.sum()),
             "quality": facts,
         },
         gates=gates,
         failed=tuple(explain(record) for record in blocking(gates)),
         notes=notes,
         metrics=metrics,
-        folds=tuple(_fold(index, fitted, labels, evidence) for index in range(len(fitted.splits))),
+        folds=tuple(_fold(index, fitted, rows, evidence) for index in range(len(fitted.splits))),
         backtest={"model": _numbers(evidence.model), "baseRule": _numbers(evidence.base)},
-        equity_times=tuple(timestamp(int(labels.t0[row])) for row in evidence.row[_points(len(evidence.row))]),
+        equity_times=tuple(timestamp(int(rows.t0[row])) for row in evidence.row[_points(len(evidence.row))]),
         equity={
             "model": _curve(evidence.model),
             "baseRule": _curve(evidence.base),
@@ -105,11 +103,11 @@ def _question(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _fold(index: int, fitted: Fitted, labels: Labels, evidence: Evidence) -> dict[str, Any]:
+def _fold(index: int, fitted: Fitted, rows: Dataset, evidence: Evidence) -> dict[str, Any]:
     split = fitted.splits[index]
     return {
-        "from": timestamp(int(labels.t0[split.test[0]])),
-        "to": timestamp(int(labels.t0[split.test[-1]])),
+        "from": timestamp(int(rows.t0[split.test[0]])),
+        "to": timestamp(int(rows.t0[split.test[-1]])),
         "train": len(split.train),
         "test": len(split.test),
         "purged": split.purged,

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from walkforward_core.api.retrain import BarTime
+from walkforward_core.api.data import BarTime
 from walkforward_core.features import Bars
+from walkforward_trainer.data.tables import PRICES, fetch, read_table
 from walkforward_trainer.errors import BadConfiguration, BadData, Reason
 from walkforward_trainer.specfile import timestamp
-from walkforward_trainer.tables import PRICES, fetch, read_table
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from walkforward_core.api.retrain import ModelParameters
+    from walkforward_trainer.resolved import Model
 
     Matrix = npt.NDArray[np.float32]
     Vector = npt.NDArray[np.float64]
@@ -95,7 +95,7 @@ def _joined(trees: Sequence[Mapping[str, Any]], column: str, kind: Any) -> npt.N
     return np.concatenate([np.asarray(tree[column], kind) for tree in trees])
 
 
-def fit_xgboost(x: Matrix, y: Vector, parameters: ModelParameters, trees: int) -> Trees:
+def fit_xgboost(x: Matrix, y: Vector, parameters: Model, trees: int) -> Trees:
     """Return XGBoost's histogram trees, on one thread: the same rows and seed give the same trees to the last bit."""
     import xgboost  # noqa: PLC0415 - seconds to load, not needed to refuse bad data
 
@@ -114,7 +114,7 @@ def fit_xgboost(x: Matrix, y: Vector, parameters: ModelParameters, trees: int) -
     return Trees(xgboost.train(settings, data, num_boost_round=trees))
 
 
-MODELS: Final[Mapping[str, Callable[[Matrix, Vector, ModelParameters, int], BaseModel]]] = {
+MODELS: Final[Mapping[str, Callable[[Matrix, Vector, Model, int], BaseModel]]] = {
     "xgboost": fit_xgboost,
 }
 """Every base model by its name in a recipe: rows, labels, hyper-parameters, number of trees → fitted model."""

@@ -10,7 +10,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from walkforward_trainer.report import Report
+    from walkforward_trainer.report.document import Report
 
 __all__ = ["make_page"]
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from walkforward_core.durations import format_ms, parse_ms
+from walkforward_trainer.data.tables import PRICES
 from walkforward_trainer.errors import BadData, Reason
 from walkforward_trainer.specfile import timestamp
-from walkforward_trainer.tables import PRICES
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from walkforward_core.features import Bars
-    from walkforward_trainer.bars import RawBars
+    from walkforward_trainer.data.bars import RawBars
     from walkforward_trainer.plan import Plan
 
 __all__ = ["QualityFacts", "Window", "check_quality"]

@@ -1,0 +1,1 @@
+"""Where rows come from: files, databases, ticks, trades; and what they must be."""

@@ -1,0 +1,1 @@
+"""Base models, each with its own way into the graph."""

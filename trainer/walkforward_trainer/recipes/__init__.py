@@ -1,0 +1,1 @@
+"""Recipes: declared compositions of what the tables of features, labels and models hold."""
