@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trainer_runs import HOUR, random_bars
 
+from walkforward_core.api.recipe import ClassShares, VolatilityScale
 from walkforward_trainer.labels import label
 from walkforward_trainer.resolved import Target
+from walkforward_trainer.weights import class_weights
 
 if TYPE_CHECKING:
     from walkforward_core.features import Bars
@@ -74,3 +76,64 @@ def test_the_volatility_knows_no_later_bar() -> None:
     bars = random_bars(6, 140)
     shock = dataclasses.replace(bars, high=bars.high * np.where(np.arange(140) == 122, 1.05, 1.0))
     assert label(shock, RISK, HOUR, 100).y[17:22].tolist() == [1.0] * 5
+
+
+DAY = 24 * HOUR
+
+
+def test_daily_bars_of_a_five_day_market_have_labels_across_the_weekend() -> None:
+    """Five daily bars are a week, and that is what the horizon says to whoever reports outcomes."""
+    bars = random_bars(7, 250)
+    day = np.arange(250)
+    market = dataclasses.replace(bars, time=bars.time[0] + (day + 2 * (day // 5)) * DAY)
+    labels = label(market, DIRECTION, DAY, 100)
+    assert labels.known.sum() == 145
+    assert (labels.t1 - labels.t0)[labels.known].tolist() == [7 * DAY] * 145
+    assert labels.horizon_ms == 7 * DAY
+    np.testing.assert_allclose(labels.returns[:145], bars.close[105:] / bars.close[100:-5] - 1)
+    closed = dataclasses.replace(market, time=market.time + np.where(day >= 150, 7 * DAY, 0))
+    assert np.flatnonzero(~label(closed, DIRECTION, DAY, 100).known).tolist() == [*range(45, 50), *range(145, 150)]
+
+
+def test_intraday_horizons_are_the_bars_own() -> None:
+    assert label(random_bars(7, 200), DIRECTION, HOUR, 100).horizon_ms == 5 * HOUR
+
+
+@pytest.mark.parametrize(("scale", "factor"), [(VolatilityScale.BAR, 1.0), (VolatilityScale.HORIZON, 5**0.5)])
+def test_adaptive_classes_follow_the_volatility_that_was_known(scale: VolatilityScale, factor: float) -> None:
+    bars = random_bars(8, 400)
+    labels = label(bars, Target(kind="Adaptive", threshold=1.5, volatility_scale=scale), HOUR, 101)
+    logs = np.log(bars.close)
+    for row in range(0, 290, 7):
+        at = row + 101
+        limit = 1.5 * np.diff(logs[at - 100 : at + 1]).std() * factor
+        move = logs[at + 5] - logs[at]
+        assert labels.y[row] == (2 if move > limit else 0 if move < -limit else 1)
+    assert set(labels.y[labels.known].tolist()) == {0.0, 1.0, 2.0}
+    wild = dataclasses.replace(bars, close=bars.close * np.where(np.arange(400) >= 301, 3.0, 1.0))
+    np.testing.assert_array_equal(
+        label(wild, Target(kind="Adaptive"), HOUR, 101).y[:195], label(bars, Target(kind="Adaptive"), HOUR, 101).y[:195]
+    )
+
+
+def test_the_further_targets_of_five_models() -> None:
+    bars = random_bars(9, 60)
+    logs = np.log(bars.close)
+    found = {kind: label(bars, Target(kind=kind, horizon_bars=5), HOUR, 10).y for kind in ("Price", "Momentum", "Volatility")}
+    for row in (0, 17, 44):
+        at = row + 10
+        assert found["Price"][row] == pytest.approx(logs[at + 5] - logs[at])
+        assert found["Momentum"][row] == float((logs[at + 5] - logs[at]) * (logs[at] - logs[at - 5]) > 0)
+        assert found["Volatility"][row] == pytest.approx(np.sqrt(np.mean(np.diff(logs[at : at + 6]) ** 2)))
+    for kind in found:
+        assert np.isnan(found[kind][-5:]).all()
+
+
+def test_class_weights_lead_to_the_target() -> None:
+    rng = np.random.default_rng(1)
+    y = rng.choice(3, 500, p=[0.05, 0.9, 0.05]).astype(float)
+    weights = class_weights(y, ClassShares(down=0.4, neutral=0.2, up=0.4))
+    assert weights.mean() == pytest.approx(1.0)
+    assert [weights[y == c].sum() / 500 for c in range(3)] == pytest.approx([0.4, 0.2, 0.4])
+    two = class_weights(np.array([0.0, 2.0, 2.0, 2.0]), ClassShares(down=0.4, neutral=0.2, up=0.4))
+    assert [two[:1].sum() / 4, two[1:].sum() / 4] == pytest.approx([0.5, 0.5])

@@ -29,7 +29,6 @@ from walkforward_core.bundle import (
 )
 from walkforward_core.documents import Document, digest
 from walkforward_core.errors import AlreadyExists, DocumentError, NotFound
-from walkforward_core.features import lookback
 from walkforward_core.objectstore import create
 from walkforward_trainer.errors import BadConfiguration, Reason
 from walkforward_trainer.specfile import timestamp
@@ -109,10 +108,10 @@ def assemble(run: RunDocument, plan: Plan, rows: Dataset, contents: Contents) ->
         version=version,
         retrain=RetrainRef(namespace=run.retrain.namespace, name=run.retrain.name, uid=run.retrain.uid, run=run.run),
         files={name: FileRecord(sha256=hashlib.sha256(data).hexdigest(), size=len(data)) for name, data in files.items()},
-        input=Input(features=plan.features, warmup_bars=lookback(plan.features)),
+        input=Input(features=rows.names, warmup_bars=rows.warmup),
         output=Output(),
         decision=plan.decision,
-        horizon=Horizon(bars=plan.target.horizon_bars, ms=plan.horizon_ms),
+        horizon=Horizon(bars=plan.target.horizon_bars, ms=rows.horizon_ms),
         costs=Costs(round_trip=plan.round_trip),
         data=_data(rows, plan),
         validation=_validation(contents.fitted, plan),

@@ -77,6 +77,10 @@ class Dataset:
         ``sha256:`` over every value that was used.
     columns
         Further feature columns of the same rows.
+    warmup
+        Bars before a row that its features look back; a client needs as many.
+    horizon_ms
+        Usual length of the information interval, in milliseconds.
     """
 
     x: Matrix
@@ -91,6 +95,8 @@ class Dataset:
     symbols: tuple[str, ...]
     digest: str
     columns: Columns
+    warmup: int
+    horizon_ms: int
     targets: Mapping[str, Vector] = field(default_factory=dict)
 
     def __len__(self) -> int:

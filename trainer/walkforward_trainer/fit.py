@@ -75,10 +75,10 @@ def fit(rows: Dataset, plan: Plan) -> Fitted:
         bases = [_fit_bases(rows, plan, split.train, fold) for fold, split in enumerate(splits)]
     shipped = _fit_bases(rows, plan, np.flatnonzero(known), None)
     return Fitted(
-        model=full_graph([base.trees() for base in shipped], tail, plan.features, _metadata(rows, plan)),
+        model=full_graph([base.trees() for base in shipped], tail, rows.names, _metadata(rows, plan)),
         bases=shipped,
         tail=tail,
-        unseen=_evaluate(rows, z, plan, splits, bases),
+        unseen=_evaluate(rows, z, splits, bases),
         score=tail.probability(z).astype(np.float32).astype(np.float64),
         splits=tuple(splits),
     )
@@ -95,12 +95,12 @@ def _out_of_fold(rows: Dataset, plan: Plan, splits: list[Split]) -> tuple[Vector
     return z, bases
 
 
-def _evaluate(rows: Dataset, z: Vector, plan: Plan, splits: list[Split], bases: list[tuple[BaseModel, ...]]) -> Vector:
+def _evaluate(rows: Dataset, z: Vector, splits: list[Split], bases: list[tuple[BaseModel, ...]]) -> Vector:
     """Return the probability of each tested row by a whole graph, tail included, that has not seen it."""
     unseen = np.full(len(rows), np.nan)
     for split, models in zip(splits, bases, strict=True):
         train = _labelled(rows, split.train)
-        graph = full_graph([model.trees() for model in models], fit_tail(z[train], rows.y[train]), plan.features, {})
+        graph = full_graph([model.trees() for model in models], fit_tail(z[train], rows.y[train]), rows.names, {})
         unseen[split.test] = run(graph, rows.x[split.test])[:, 1]
     return unseen
 
@@ -128,6 +128,6 @@ def _metadata(rows: Dataset, plan: Plan) -> Mapping[str, str]:
         "config_digest": plan.config_digest,
         "dataset_digest": rows.digest,
         "calibration": "isotonic",
-        "warmup_bars": str(plan.warmup_bars),
+        "warmup_bars": str(rows.warmup),
         "target": f"{plan.target.kind}:{plan.target.horizon_bars}",
     }

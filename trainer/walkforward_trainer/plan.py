@@ -68,11 +68,6 @@ class Plan:
     config_digest: str
 
     @property
-    def horizon_ms(self) -> int:
-        """Time from a decision to its outcome."""
-        return self.target.horizon_bars * self.bar_ms
-
-    @property
     def folds(self) -> int:
         """Number of test blocks."""
         return self.validation.folds
@@ -136,7 +131,7 @@ def make_plan(run: RunDocument) -> Plan:
         min_rows=spec.data.quality.min_rows or recipe.min_rows,
         validation=validation,
         embargo_ms=parse_ms(validation.embargo),
-        round_trip=2 * (spec.costs.fee_bps + spec.costs.slippage.bps * spec.costs.slippage.multiplier) / 10_000,
+        round_trip=_round_trip(spec, recipe),
         gates=gates,
         top_k=gates.precision_at_k.k if gates.precision_at_k else 20,
         # what the model is made of, and no more: other gates or costs do not make another model
@@ -201,6 +196,12 @@ def _check_features(features: tuple[str, ...], recipe: Recipe) -> None:
     if len(set(features)) != len(features):
         twice = sorted({name for name in features if features.count(name) > 1})
         raise BadConfiguration(Reason.SPEC_INVALID, f"overrides.features: {', '.join(twice)} named twice; name each once")
+
+
+def _round_trip(spec: RetrainSpec, recipe: Recipe) -> float:
+    slippage = spec.costs.slippage
+    bps = recipe.slippage_bps if slippage.bps is None else slippage.bps
+    return 2 * (spec.costs.fee_bps + bps * slippage.multiplier) / 10_000
 
 
 def _rule_bars(base_rule: str) -> int:

@@ -89,6 +89,8 @@ def label_bars(x: npt.NDArray[np.float32], columns: BarColumns, plan: Plan) -> D
         symbols=(plan.symbol,),
         digest=bars_digest(bars),
         columns=columns,
+        warmup=lookback(plan.features),
+        horizon_ms=found.horizon_ms,
         targets=heads,
     )
 

@@ -100,7 +100,7 @@ def make_bundle(run: RunDocument, plan: Plan, prepared: Prepared, candidate: Can
     """Return the bundle of ``candidate``, not yet written."""
     rows = prepared.rows
     with stage("reference"):
-        reference = make_reference(rows.x, plan.features, candidate.fitted.score)
+        reference = make_reference(rows.x, rows.names, candidate.fitted.score)
     with stage("golden"):
         golden = make_golden(rows.x, candidate.fitted, plan)
     contents = Contents(

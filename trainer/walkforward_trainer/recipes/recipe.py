@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from walkforward_core.api.recipe import Selection, Sizing, Tuning
+    from walkforward_core.api.retrain import SlippageByTrades
     from walkforward_trainer.resolved import Head, Target
 
 __all__ = ["Recipe"]
@@ -42,6 +43,8 @@ class Recipe:
         Further outputs of the graph, with targets of their own.
     checks
         Further evidence, by its name in the table of checks (``leakage``, ``forensic``).
+    slippage_bps, by_trades
+        Assumed slippage of one side and the caution that falls with experience, where the spec says nothing.
     profiles
         Whole recipes for single timeframes, in place of this one.
     """
@@ -63,4 +66,6 @@ class Recipe:
     tuning: Tuning | None = None
     sizing: Sizing | None = None
     checks: tuple[str, ...] = ()
+    slippage_bps: float = 0.0
+    by_trades: SlippageByTrades | None = None
     profiles: Mapping[str, Recipe] = field(default_factory=dict)

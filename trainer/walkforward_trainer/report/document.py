@@ -58,7 +58,7 @@ def make_report(
 ) -> Report:
     """Return the report; nothing in it depends on when or by which run it was made."""
     return Report(
-        question=_question(plan),
+        question=_question(plan, rows),
         data={
             "symbol": plan.symbol,
             "timeframe": plan.data.timeframe,
@@ -81,7 +81,7 @@ def make_report(
             "baseRule": _curve(evidence.base),
         },
         calibration=tuple(calibration_curve(evidence.y, evidence.p)),
-        features=_split_shares(plan, fitted),
+        features=_split_shares(rows.names, fitted),
         knots={
             "weights": fitted.tail.weights.tolist(),
             "bias": fitted.tail.bias,
@@ -91,10 +91,10 @@ def make_report(
     )
 
 
-def _question(plan: Plan) -> dict[str, Any]:
+def _question(plan: Plan, rows: Dataset) -> dict[str, Any]:
     return {
         "target": plan.target,
-        "features": plan.features,
+        "features": rows.names,
         "model": plan.model,
         "decision": plan.decision,
         "baseRule": plan.base_rule,
@@ -138,11 +138,11 @@ def _curve(outcome: Backtest) -> tuple[float, ...]:
     return tuple(np.cumsum(outcome.net)[_points(outcome.outcomes)].tolist())
 
 
-def _split_shares(plan: Plan, fitted: Fitted) -> dict[str, float]:
+def _split_shares(names: tuple[str, ...], fitted: Fitted) -> dict[str, float]:
     """Return for each feature the share of the trees' splits that look at it, largest first."""
-    count = np.zeros(len(plan.features))
+    count = np.zeros(len(names))
     for base in fitted.bases:
         trees = base.trees()
         count += np.bincount(trees.feature[trees.yes >= 0], minlength=len(count))
     order = np.argsort(-count, kind="stable")
-    return {plan.features[at]: float(count[at] / max(count.sum(), 1.0)) for at in order.tolist()}
+    return {names[at]: float(count[at] / max(count.sum(), 1.0)) for at in order.tolist()}
