@@ -66,6 +66,41 @@ def test_everything_that_was_said_survives(kube: Kube, namespace: str) -> None:
     assert {name: getattr(stored, name) for name in spec} == {name: getattr(said, name) for name in spec}
 
 
+def test_everything_that_was_said_of_a_retrain_survives(kube: Kube, namespace: str) -> None:
+    """Also nested parts without a default of their own: pruning would make another model of them, without a word."""
+    item = retrain(
+        namespace,
+        recipe="multi-timeframe",
+        schedules=[{"cron": "0 13 * * *"}, {"cron": "0 3 * * *", "mode": "Calibrate", "timeZone": "America/New_York"}],
+        overrides={
+            "target": {"kind": "Adaptive", "horizonBars": 3, "classTarget": {"down": 0.4, "neutral": 0.2, "up": 0.4}},
+            "features": ["rsi_14", "macro.vix"],
+            "model": {"trees": 50, "learningRate": 0.1, "seed": 3},
+            "decision": {"threshold": 0.6, "withoutModel": "Refuse"},
+            "calibration": "Platt",
+            "selection": {"correlation": 0.9},
+            "tuning": {"trials": 20, "prune": False},
+            "sizing": {"cap": 0.1},
+        },
+        overridesFrom={"configMap": "shared", "key": "fx.yaml"},
+        data={
+            "symbols": ["EURUSD", "GBPUSD"],
+            "columns": {"time": "open_time"},
+            "joins": [{"name": "macro", "uri": "s3://models/macro.csv", "columns": ["vix"], "maxAge": "40d"}],
+            "trades": {"uri": "s3://models/trades/", "format": "csv", "columns": {"opened_at": "ts"}},
+            "quality": {"maxNan": 0.01, "minRows": 100},
+        },
+        eligibility={"minClosedTrades": 75, "regime": {"lowQuantile": 0.1}},
+        validation={"scheme": "Holdout", "trainShare": 0.6, "calibrationShare": 0.2},
+        costs={"slippage": {"bps": 1.5, "byTrades": {"initial": 3, "trades": 100}, "calibrated": True}},
+        gates={"f1": {"min": 0.5}, "overfitting": {"max": 0.2}, "distribution": {"minUpPct": 0.2}, "leakage": {}, "delta": {"max": 0.1}},
+        artifacts={"retention": {"keepLast": 3, "maxAge": "30d"}},
+        tracking={"experiment": "fx", "registeredModel": "fx-risk"},
+    )
+    kube.create(item, fieldValidation="Strict").raise_for_status()
+    assert msgspec.convert(kube.get(item).json()["spec"], RetrainSpec) == msgspec.convert(item["spec"], RetrainSpec)
+
+
 def test_the_generation_moves_with_the_spec_only(kube: Kube, namespace: str) -> None:
     item = rollout(namespace)
     kube.create(item).raise_for_status()
@@ -153,7 +188,7 @@ def test_rollouts_of_a_target_can_be_selected(kube: Kube, namespace: str) -> Non
     ("path", "said"),
     [
         ("modelretrain", "What to train, from which data"),
-        ("modelretrain.spec.data.quality.maxGap", "Longest time between two bars"),
+        ("modelretrain.spec.data.quality.maxGap", "Longest time between two rows"),
         ("modelretrain.spec.job.affinity.nodeAffinity", "As in a pod."),
         ("modelretrain.status.latestBundle", "a ModelRollout follows it"),
         ("modelrollout.spec.strategy.phases.weight", "Percent of the request keys that the candidate answers."),

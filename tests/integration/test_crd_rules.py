@@ -11,6 +11,7 @@ from examples import retrain, rollout
 from kube import Kube, message
 
 from walkforward_core.api.cel import Cel
+from walkforward_core.api.recipe import BUILT_IN
 from walkforward_operator.schema.crd import crd
 from walkforward_operator.schema.kinds import KINDS, Kind
 
@@ -23,6 +24,7 @@ MANIFESTS = Path(__file__).parents[2] / "dev" / "demo" / "manifests"
 Case = tuple[dict[str, Any], str]
 BUNDLE = {"uri": "s3://models/fx/1/", "digest": "sha256:" + "0" * 64}
 GATES = {"psi": {}, "sharpe": {}, "latency": {}, "errorRate": {}}
+MACRO = {"name": "macro", "uri": "s3://models/macro.csv", "columns": ["vix"]}
 WEEK = [{"weight": 5, "duration": "7d"}, {"weight": 100, "duration": "1h30m"}]
 
 
@@ -37,13 +39,24 @@ RETRAIN_REFUSED: dict[str, Case] = {
     "a drift trigger": ({"triggers": {"drift": {"rolloutRef": "fx"}}}, "triggers.drift is not in this release: use schedules"),
     "an age of nothing": ({"triggers": {"maxModelAge": "0h"}}, "a duration must be longer than zero: 90s, 30m, 1h30m or 14d"),
     "a duration in weeks": ({"triggers": {"maxModelAge": "2w"}}, "spec.triggers.maxModelAge"),
-    "another recipe": ({"recipe": "drift-robust"}, "recipe: this release has ohlcv only"),
-    "an unknown recipe": ({"recipe": "magic"}, 'Unsupported value: "magic"'),
-    "a filter for a direction": (
-        {"overrides": {"target": {"kind": "Direction"}, "decision": {"kind": "filter"}}},
-        "a Direction target decides by sign, a Risk target by filter",
+    "a recipe of one's own without gates": ({"recipe": "desk-magic"}, "brings no gates that the operator knows; write them"),
+    "no name for a recipe": ({"recipe": "Ohlcv"}, "spec.recipe"),
+    "an unknown target": ({"overrides": {"target": {"kind": "Magic"}}}, 'Unsupported value: "Magic"'),
+    "class shares that add up to less": (
+        {"overrides": {"target": {"classTarget": {"down": 0.4, "neutral": 0.2, "up": 0.3}}}},
+        "classTarget: the three shares must add up to 1",
     ),
-    "a sign for a risk": ({"overrides": {"decision": {"kind": "sign"}}}, "a Direction target decides by sign, a Risk target by filter"),
+    "a feature's name with a blank": ({"overrides": {"features": ["rsi 14"]}}, "spec.overrides.features[0]"),
+    "half of Kelly at most": ({"overrides": {"sizing": {"fraction": 0.6}}}, "spec.overrides.sizing.fraction"),
+    "no trial": ({"overrides": {"tuning": {"trials": 0}}}, "spec.overrides.tuning.trials"),
+    "no feature left": ({"overrides": {"selection": {"best": 0}}}, "spec.overrides.selection.best"),
+    "a map that is none": ({"overridesFrom": {"configMap": "My Overrides"}}, "spec.overridesFrom.configMap"),
+    "a key with a way up": ({"overridesFrom": {"configMap": "shared", "key": "a/b"}}, "spec.overridesFrom.key"),
+    "calibration without trades": (
+        {"schedules": [{"cron": "0 3 * * *", "mode": "Calibrate"}]},
+        "data.trades: a schedule of mode Calibrate measures executions; say where the log of trades is",
+    ),
+    "an unknown mode of a schedule": ({"schedules": [{"cron": "0 3 * * *", "mode": "Smoke"}]}, 'Unsupported value: "Smoke"'),
     "a file on a disk": ({"data": {"uri": "file:///data/bars.csv"}}, "upload it to the object store and write s3://bucket/prefix"),
     "a bundle on a disk": ({"artifacts": {"uri": "file:///models"}}, "upload it to the object store and write s3://bucket/prefix"),
     "a way up": ({"artifacts": {"uri": "s3://models/../secrets"}}, "an address has no '..'"),
@@ -51,20 +64,50 @@ RETRAIN_REFUSED: dict[str, Case] = {
     "two windows": ({"data": {"window": "90d"}}, "set exactly one of window (90d) and windowBars (2000)"),
     "no window": ({"data": {"windowBars": None}}, "set exactly one of window (90d) and windowBars (2000)"),
     "a window of nothing": ({"data": {"windowBars": None, "window": "0d"}}, "a duration must be longer than zero"),
-    "two symbols": ({"data": {"symbols": ["EURUSD", "GBPUSD"]}}, "this release trains one symbol; make one ModelRetrain a symbol"),
+    "a symbol twice": ({"data": {"symbols": ["EURUSD", "GBPUSD", "EURUSD"]}}, "data.symbols: a symbol stands there twice"),
+    "too many symbols": ({"data": {"symbols": [f"S{number}" for number in range(101)]}}, "spec.data.symbols"),
+    "a query of files": ({"data": {"query": "SELECT 1"}}, "query: write the SQL for format sqlite or postgres, and none for files"),
+    "a database without a query": ({"data": {"format": "sqlite"}}, "query: write the SQL for format sqlite or postgres"),
+    "a database's address in the open": (
+        {"data": {"format": "postgres", "query": "SELECT 1"}},
+        "uri: format postgres has its address in the Secret, secret://BARS_DSN",
+    ),
+    "a Secret for a file": ({"data": {"uri": "secret://BARS_DSN"}}, "uri: format postgres has its address in the Secret"),
+    "any variable of the environment": (
+        {"data": {"uri": "secret://AWS_SECRET_ACCESS_KEY", "format": "postgres", "query": "SELECT 1"}},
+        "spec.data.uri",
+    ),
+    "a join on a disk": ({"data": {"joins": [{**MACRO, "uri": "file:///macro.csv"}]}}, "upload it to the object store"),
+    "a join without columns": ({"data": {"joins": [{**MACRO, "columns": []}]}}, "spec.data.joins[0].columns"),
+    "a join's query of files": (
+        {"data": {"joins": [{**MACRO, "query": "SELECT 1"}]}},
+        "query: write the SQL for format sqlite or postgres",
+    ),
+    "two joins of a name": ({"data": {"joins": [MACRO, MACRO]}}, "data.joins: two tables have the same name"),
+    "trades without their query": ({"data": {"trades": {"uri": "s3://models/t", "format": "sqlite"}}}, "query: write the SQL for format"),
     "no symbol": ({"data": {"symbols": []}}, "spec.data.symbols"),
     "bars of nothing": ({"data": {"timeframe": "0h"}}, "spec.data.timeframe"),
     "the 13th month": ({"data": {"asOf": "2026-13-01T00:00:00Z"}}, "date-time"),
     "another zone": ({"data": {"asOf": "2026-12-01T00:00:00+02:00"}}, "spec.data.asOf"),
-    "closed trades": (
-        {"eligibility": {"minClosedTrades": 75}},
-        "eligibility.minClosedTrades is not in this release: use minAge or minBars",
-    ),
-    "regimes": ({"eligibility": {"regime": {"quantiles": [0.2, 0.8]}}}, "eligibility.regime is not in this release: use minAge or minBars"),
+    "no trades": ({"eligibility": {"minClosedTrades": 0}}, "spec.eligibility.minClosedTrades"),
+    "regimes that overlap": ({"eligibility": {"regime": {"lowQuantile": 0.6}}}, "spec.eligibility.regime.lowQuantile"),
     "one fold": ({"validation": {"folds": 1}}, "spec.validation.folds"),
     "a coin": ({"gates": {"auc": {"min": 0.5}}}, "spec.gates.auc.min"),
     "no gate at all": ({"gates": {}}, "nothing is published unproven"),
-    "degradation alone": ({"gates": {"maxDegradation": "10%"}}, "maxDegradation alone says nothing of a first model"),
+    "nothing left to test on": (
+        {"validation": {"scheme": "Holdout", "trainShare": 0.8, "calibrationShare": 0.2}},
+        "trainShare and calibrationShare leave less than 5% of the rows to test on",
+    ),
+    "nothing left beside the recipe's share": ({"validation": {"calibrationShare": 0.3}}, "leave less than 5% of the rows to test on"),
+    "experience that makes careless": (
+        {"costs": {"slippage": {"byTrades": {"initial": 1.5, "min": 2}}}},
+        "min must not be above initial; experience lowers caution",
+    ),
+    "nothing kept": ({"artifacts": {"retention": {"keepLast": 0}}}, "spec.artifacts.retention.keepLast"),
+    "an experiment without a name": ({"tracking": {"experiment": ""}}, "spec.tracking.experiment"),
+    "degradation alone": ({"gates": {"maxDegradation": "10%"}}, "the others say nothing of what a model knows"),
+    "leakage alone": ({"gates": {"leakage": {}, "distribution": {}}}, "the others say nothing of what a model knows"),
+    "a leak detector that leaks": ({"gates": {"auc": {}, "leakage": {"maxShuffledAuc": 0.5}}}, "spec.gates.leakage.maxShuffledAuc"),
     "a loss of everything": ({"gates": {"auc": {}, "maxDegradation": "100%"}}, "a loss of 100% can never be exceeded"),
     "a share without its sign": ({"gates": {"auc": {}, "maxDegradation": "0.1"}}, "spec.gates.maxDegradation"),
     "a negative Sharpe": ({"gates": {"sharpe": {"min": -1}}}, "spec.gates.sharpe.min"),
@@ -155,7 +198,46 @@ RETRAIN_ACCEPTED: dict[str, dict[str, Any]] = {
     "a window in days": {"data": {"windowBars": None, "window": "90d"}},
     "no embargo": {"validation": {"embargo": "0s"}},
     "a direction": {"overrides": {"target": {"kind": "Direction"}, "decision": {"kind": "sign"}}},
-    "every gate": {"gates": {"auc": {}, "precisionAtK": {}, "sharpe": {"min": 0}, "expectancy": {"min": 0.0001}, "maxDegradation": "10%"}},
+    **{recipe.value: {"recipe": recipe.value} for recipe in BUILT_IN},
+    "a recipe of one's own": {"recipe": "desk-magic", "gates": {"auc": {}}},
+    "every gate": {
+        "gates": {
+            **{name: {} for name in ("auc", "precisionAtK", "distribution", "leakage", "delta")},
+            **{name: {"min": 0.5} for name in ("accuracy", "f1", "sharpe", "deflatedSharpe", "expectancy", "profitFactor", "winRate")},
+            "overfitting": {"max": 0.2},
+            "maxDegradation": "10%",
+        }
+    },
+    "everything of a recipe": {
+        "recipe": "multi-timeframe",
+        "overrides": {
+            "target": {"kind": "Adaptive", "volatilityScale": "Horizon", "classTarget": {"down": 0.4, "neutral": 0.2, "up": 0.4}},
+            "features": ["rsi_14", "macro.vix"],
+            "model": {"trees": 50, "l2": 1.0},
+            "decision": {"kind": "sign", "withoutModel": "Refuse"},
+            "calibration": "Platt",
+            "selection": {"correlation": 0.9, "best": 20, "eliminate": 5},
+            "tuning": {"trials": 20, "timeoutSeconds": 60},
+            "sizing": {},
+        },
+        "overridesFrom": {"configMap": "shared"},
+        "validation": {"scheme": "Holdout", "trainShare": 0.7, "calibrationShare": 0.15, "embargoRows": 0.01},
+        "costs": {"slippage": {"bps": 1, "byTrades": {}, "calibrated": True}},
+        "eligibility": {"minClosedTrades": 75, "regime": {}},
+        "artifacts": {"retention": {}},
+        "tracking": {"experiment": "fx", "registeredModel": "fx risk"},
+    },
+    "a database": {"data": {"uri": "secret://BARS_DSN", "format": "postgres", "query": "SELECT * FROM bars"}},
+    "a pattern": {"data": {"uri": "s3://models/bars/date=2026-*/*.parquet", "kind": "Ticks", "columns": {"time": "ts"}}},
+    "joins, trades and many symbols": {
+        "data": {
+            "symbols": [f"S{number}" for number in range(100)],
+            "joins": [{**MACRO, "name": f"table_{number}", "maxAge": "40d"} for number in range(10)],
+            "trades": {"uri": "s3://models/trades/", "columns": {"opened_at": "open_ts"}},
+        },
+        "schedules": [{"cron": "0 13 * * *"}, {"cron": "0 3 * * *", "mode": "Calibrate"}],
+    },
+    "calibration of the trades themselves": {"recipe": "risk-filter", "schedules": [{"cron": "0 3 * * *", "mode": "Calibrate"}]},
     "a job of one's own": {
         "job": {
             "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"memory": "2Gi"}},
@@ -247,8 +329,8 @@ def test_what_the_demo_applies_is_accepted(kube: Kube, here: str, file: Path) ->
 
 def test_names_become_names_of_other_objects(kube: Kube, here: str) -> None:
     for item, accepted in (
-        (retrain(here, "a" * 50), True),
-        (retrain(here, "a" * 51), False),
+        (retrain(here, "a" * 47), True),
+        (retrain(here, "a" * 48), False),
         (retrain(here, "a.b"), False),
         (rollout(here, "a" * 63), True),
         (rollout(here, "a" * 64), False),

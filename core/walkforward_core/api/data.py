@@ -81,6 +81,16 @@ class Quality(Part, frozen=True, kw_only=True):
     """Rows left for training after the warm-up; 500 unless the recipe says otherwise."""
 
 
+_SQL = Cel(
+    "has(self.query) == (self.format == 'sqlite' || self.format == 'postgres')",
+    "query: write the SQL for format sqlite or postgres, and none for files",
+)
+_DSN = Cel(
+    "(self.format == 'postgres') == self.uri.startsWith('secret://')",
+    "uri: format postgres has its address in the Secret, secret://BARS_DSN for example; files have s3://bucket/prefix",
+)
+
+
 class JoinSpec(Part, frozen=True, kw_only=True):
     """Columns of another table, each as it was published by the time of the row: fundamental, sentiment or macro data."""
 
@@ -101,6 +111,8 @@ class JoinSpec(Part, frozen=True, kw_only=True):
     max_age: Duration | None = None
     """An older value counts as missing, which is refused: so that a feed that has stopped is noticed."""
 
+    RULES: ClassVar = (_SQL, _DSN)
+
 
 class TradesSpec(Part, frozen=True, kw_only=True):
     """The log of trades, for eligibility, slippage and the execution calibrator."""
@@ -114,15 +126,7 @@ class TradesSpec(Part, frozen=True, kw_only=True):
     columns: Annotated[dict[ColumnName, ColumnName], Meta(max_length=50)] = {}
     """Names as they are in the log, by the names that the trainer uses: {opened_at: open_ts}."""
 
-
-_SQL = Cel(
-    "has(self.query) == (self.format == 'sqlite' || self.format == 'postgres')",
-    "query: write the SQL for format sqlite or postgres, and none for files",
-)
-_DSN = Cel(
-    "(self.format == 'postgres') == self.uri.startsWith('secret://')",
-    "uri: format postgres has its address in the Secret, secret://BARS_DSN for example; files have s3://bucket/prefix",
-)
+    RULES: ClassVar = (_SQL, _DSN)
 
 
 class DataSpec(Part, frozen=True, kw_only=True):
@@ -161,6 +165,14 @@ class DataSpec(Part, frozen=True, kw_only=True):
 
     RULES: ClassVar = (
         Cel("has(self.window) != has(self.windowBars)", "data: set exactly one of window (90d) and windowBars (2000)"),
+        Cel(
+            "self.symbols.all(one, self.symbols.exists_one(other, other == one))",
+            "data.symbols: a symbol stands there twice, and its rows would count twice; name each one once",
+        ),
+        Cel(
+            "!has(self.joins) || self.joins.all(one, self.joins.exists_one(other, other.name == one.name))",
+            "data.joins: two tables have the same name, so their features would too; give each one a name of its own",
+        ),
         _SQL,
         _DSN,
     )

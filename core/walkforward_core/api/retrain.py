@@ -95,12 +95,13 @@ class SlippageByTrades(Part, frozen=True, kw_only=True):
 class Slippage(Part, frozen=True, kw_only=True):
     """Slippage of one side, times a multiplier."""
 
-    bps: Annotated[float, Meta(ge=0.0, le=1000.0)] = 0.0
-    """Basis points a side, where nothing was measured."""
+    bps: Annotated[float, Meta(ge=0.0, le=1000.0)] | None = None
+    """Basis points a side, where nothing was measured; by default what the recipe assumes."""
     multiplier: Annotated[float, Meta(ge=0.0, le=100.0)] = 1.0
     """Caution."""
     by_trades: SlippageByTrades | None = None
-    """Caution that falls with the number of closed trades in `data.trades`, or in the rows themselves; it replaces `multiplier`."""
+    """Caution that falls with the number of closed trades in `data.trades`, or in the rows themselves; it replaces `multiplier`, and is the
+    recipe's where that has one."""
     calibrated: bool = False
     """Use what the newest execution calibration before `asOf` has measured; without one `bps` stands, and the report says so."""
 
@@ -260,7 +261,8 @@ class RetrainSpec(Part, frozen=True, kw_only=True):
             "gates: a recipe of a package of your own brings no gates that the operator knows; write them, auc {min: 0.62} for example",
         ),
         Cel(
-            "!self.schedules.exists(s, s.mode == 'Calibrate') || has(self.data.trades) || self.recipe == 'risk-filter'",
+            "!has(self.schedules) || !self.schedules.exists(s, s.mode == 'Calibrate') || "
+            "has(self.data.trades) || self.recipe == 'risk-filter'",
             "data.trades: a schedule of mode Calibrate measures executions; say where the log of trades is",
         ),
     )
