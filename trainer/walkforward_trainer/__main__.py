@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from walkforward_core.names import RUN_CONFIG_PATH
-from walkforward_core.runs import ResultDocument, RunMode, RunVerdict
-from walkforward_trainer.errors import RunError
+from walkforward_core.runs import ResultDocument, RunMode, RunPart, RunVerdict
+from walkforward_trainer.errors import BadConfiguration, Reason, RunError
 from walkforward_trainer.pipeline import execute
 from walkforward_trainer.result import exit_code, termination_message, termination_path
 from walkforward_trainer.specfile import load
@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from walkforward_core.runs import ExitCode, RunDocument
+    from walkforward_trainer.logs import RunLog
 
 __all__ = ["main"]
 
 FILE_VARIABLE = "WALKFORWARD_ALLOW_FILE"
+INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 log = logging.getLogger("walkforward.trainer")
 
 
@@ -40,12 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     code: ExitCode | None
     try:
         run = _asked(load(options.spec, now_ms=now_ms), options)
+        shard = _shard(run, os.environ)
     except RunError as error:
         result = ResultDocument(run="", verdict=RunVerdict.FAILED, reason=error.reason, message=str(error))
         code = error.code
     else:
         log.info("run %s of %s/%s as of %s, mode %s", run.run, run.retrain.namespace, run.retrain.name, run.as_of, run.mode)
-        result, code = execute(run, allow_file=allow_file, now_ms=now_ms)
+        result, code = execute(run, allow_file=allow_file, now_ms=now_ms, shard=shard)
     _tell(result, os.environ)
     log.info("%s after %.1f s of CPU, at most %d MiB of memory", result.verdict, time.process_time(), _peak_mib())
     return int(exit_code(result, code))
@@ -73,6 +76,19 @@ def _asked(run: RunDocument, options: argparse.Namespace) -> RunDocument:
     if options.smoke:
         run = replace(run, mode=RunMode.SMOKE)
     return replace(run, force=run.force or options.force)
+
+
+def _shard(run: RunDocument, env: Mapping[str, str]) -> int:
+    """Return which symbol this pod of an Indexed Job prepares; 0 where the run is not in parts."""
+    if run.part is not RunPart.SHARD:
+        return 0
+    index, symbols = env.get(INDEX_VARIABLE, ""), run.spec.data.symbols
+    if not index.isdigit() or int(index) >= len(symbols):
+        raise BadConfiguration(
+            Reason.SPEC_INVALID,
+            f"{INDEX_VARIABLE} is {index!r}, and data.symbols has {len(symbols)}; a shard runs as a pod of the operator's Indexed Job",
+        )
+    return int(index)
 
 
 def _peak_mib() -> int:

@@ -29,6 +29,7 @@ class Reason(StrEnum):
     WOULD_TRAIN = "WouldTrain"
     SMOKE_PASSED = "SmokePassed"
     SMOKE_REJECTED = "SmokeRejected"
+    SHARD_PREPARED = "ShardPrepared"
     # bad data
     DATA_NOT_FOUND = "DataNotFound"
     DATA_UNREADABLE = "DataUnreadable"
@@ -58,6 +59,7 @@ class Reason(StrEnum):
     STORE_REFUSED = "StoreRefused"
     # the rest
     STORE_UNAVAILABLE = "StoreUnavailable"
+    VERSION_BUSY = "VersionBusy"
     PARITY_FAILED = "ParityFailed"
     INTERNAL_ERROR = "InternalError"
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from walkforward_core.errors import StoreError
 from walkforward_core.objectstore import open_store
-from walkforward_core.runs import ExitCode, ResultDocument, RunMode, RunVerdict
+from walkforward_core.runs import ExitCode, ResultDocument, RunMode, RunPart, RunVerdict
 from walkforward_trainer.errors import Reason, RunError
 from walkforward_trainer.plan import make_plan
 from walkforward_trainer.result import put_result
@@ -16,21 +17,27 @@ from walkforward_trainer.stages import store_errors
 if TYPE_CHECKING:
     from walkforward_core.objectstore import ObjectStore
     from walkforward_core.runs import RunDocument
+    from walkforward_trainer.plan import Plan
+    from walkforward_trainer.prepare import Prepared
 
 __all__ = ["execute"]
 
 log = logging.getLogger("walkforward.trainer")
 
 
-def execute(run: RunDocument, *, allow_file: bool, now_ms: int) -> tuple[ResultDocument, ExitCode | None]:
+def execute(run: RunDocument, *, allow_file: bool, now_ms: int, shard: int = 0) -> tuple[ResultDocument, ExitCode | None]:
     """Return the result of ``run`` and, of a failed one, the exit code of its error; ``result.json`` is written, if the store lets us.
 
-    ``now_ms`` (epoch milliseconds) only tells bars from the future; everything else is relative to the run's ``asOf``.
+    ``now_ms`` (epoch milliseconds) only tells bars from the future; everything else is relative to the run's ``asOf``. ``shard`` is
+    the index of the symbol that this pod prepares, where the run's part is a shard.
     """
     store: ObjectStore | None = None
     try:
         with store_errors("artifacts.uri"):
             store = open_store(run.spec.artifacts.uri, allow_file=allow_file)
+        if run.part is RunPart.SHARD:
+            # the run's own result is that of the pod which gathers
+            return _shard(run, store, shard, allow_file=allow_file, now_ms=now_ms), None
         result = _run(run, store, allow_file=allow_file, now_ms=now_ms)
         with store_errors("artifacts.uri"):
             put_result(store, run.spec.artifacts.uri, result)
@@ -46,11 +53,7 @@ def execute(run: RunDocument, *, allow_file: bool, now_ms: int) -> tuple[ResultD
 
 def _run(run: RunDocument, store: ObjectStore, *, allow_file: bool, now_ms: int) -> ResultDocument:
     plan = make_plan(run)
-    with store_errors("data.uri"):
-        source = open_store(plan.data.uri, allow_file=allow_file)
-    from walkforward_trainer.prepare import prepare  # noqa: PLC0415 - polars loads when there is something to read
-
-    prepared = prepare(run, plan, source, now_ms=now_ms)
+    prepared = _prepared(run, plan, store, allow_file=allow_file, now_ms=now_ms)
     missing = "; ".join(prepared.unmet)
     if missing and not run.force:
         message = f"{missing}; the next occasion tries again"
@@ -67,9 +70,43 @@ def _run(run: RunDocument, store: ObjectStore, *, allow_file: bool, now_ms: int)
     return train(run, plan, prepared, store)
 
 
+def _shard(run: RunDocument, store: ObjectStore, index: int, *, allow_file: bool, now_ms: int) -> ResultDocument:
+    """Return how one symbol of several ended; its rows are written for the pod that gathers."""
+    from walkforward_trainer.shards import put_shard, shard_result  # noqa: PLC0415 - numpy loads when there is something to read
+
+    prepared = _of_symbol(run, make_plan(run), index, allow_file=allow_file, now_ms=now_ms)
+    put_shard(store, run, index, prepared)
+    return shard_result(run, index, prepared)
+
+
+def _prepared(run: RunDocument, plan: Plan, store: ObjectStore, *, allow_file: bool, now_ms: int) -> Prepared:
+    """Return the rows of every symbol: those that shards have left, or read here and now."""
+    from walkforward_trainer.shards import get_shards, pool  # noqa: PLC0415 - numpy loads when there is something to read
+
+    if run.part is RunPart.GATHER:
+        return pool(get_shards(store, run))
+    symbols = range(len(run.spec.data.symbols))
+    return pool([_of_symbol(run, plan, index, allow_file=allow_file, now_ms=now_ms) for index in symbols])
+
+
+def _of_symbol(run: RunDocument, plan: Plan, index: int, *, allow_file: bool, now_ms: int) -> Prepared:
+    from walkforward_trainer.prepare import prepare  # noqa: PLC0415 - polars loads when there is something to read
+
+    with store_errors("data.uri"):
+        source = open_store(plan.data.uri, allow_file=allow_file)
+    plan = replace(plan, symbol=run.spec.data.symbols[index])
+    try:
+        return prepare(run, plan, source, now_ms=now_ms)
+    except RunError as error:
+        if len(run.spec.data.symbols) == 1:
+            raise
+        # of several symbols the message has to say which
+        raise type(error)(error.reason, f"{plan.symbol}: {error}") from error
+
+
 def _failed(run: RunDocument, store: ObjectStore | None, reason: Reason, message: str) -> ResultDocument:
     result = ResultDocument(run=run.run, verdict=RunVerdict.FAILED, reason=reason, message=message)
-    if store is not None:
+    if store is not None and run.part is not RunPart.SHARD:
         try:
             put_result(store, run.spec.artifacts.uri, result)
         except StoreError as error:
