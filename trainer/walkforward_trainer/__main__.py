@@ -36,22 +36,40 @@ log = logging.getLogger("walkforward.trainer")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code (contract C8)."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        with logging_to_stderr() as lines:
+            return _main(options, lines)
+    except RunError as error:
+        result, code = _refused(error)
+        _tell(result, os.environ)
+        return int(exit_code(result, code))
+
+
+def _main(options: argparse.Namespace, lines: RunLog) -> int:
+    result, code = _run(options, lines)
+    _tell(result, os.environ)
+    spent = {"cpuSeconds": round(time.process_time(), 3), "peakMiB": _peak_mib(), "reason": result.reason}
+    said = "%s (%s) after %.1f s of CPU, at most %d MiB of memory"
+    log.info(said, result.verdict, result.reason, spent["cpuSeconds"], spent["peakMiB"], extra={"fields": spent})
+    return int(exit_code(result, code))
+
+
+def _run(options: argparse.Namespace, lines: RunLog) -> tuple[ResultDocument, ExitCode | None]:
     now_ms = time.time_ns() // 1_000_000
     allow_file = options.allow_file or os.environ.get(FILE_VARIABLE) == "1"
-    code: ExitCode | None
     try:
         run = _asked(load(options.spec, now_ms=now_ms), options)
         shard = _shard(run, os.environ)
     except RunError as error:
-        result = ResultDocument(run="", verdict=RunVerdict.FAILED, reason=error.reason, message=str(error))
-        code = error.code
-    else:
-        log.info("run %s of %s/%s as of %s, mode %s", run.run, run.retrain.namespace, run.retrain.name, run.as_of, run.mode)
-        result, code = execute(run, allow_file=allow_file, now_ms=now_ms, shard=shard)
-    _tell(result, os.environ)
-    log.info("%s after %.1f s of CPU, at most %d MiB of memory", result.verdict, time.process_time(), _peak_mib())
-    return int(exit_code(result, code))
+        log.error("%s: %s", error.reason, error)  # noqa: TRY400 - the message says all; a trace is for bugs
+        return _refused(error)
+    lines.of(run.run, f"{run.retrain.namespace}/{run.retrain.name}")
+    log.info("run of %s as of %s, mode %s", lines.retrain, run.as_of, run.mode)
+    return execute(run, allow_file=allow_file, now_ms=now_ms, shard=shard)
+
+
+def _refused(error: RunError) -> tuple[ResultDocument, ExitCode]:
+    return ResultDocument(run="", verdict=RunVerdict.FAILED, reason=error.reason, message=str(error)), error.code
 
 
 def _parser() -> argparse.ArgumentParser:

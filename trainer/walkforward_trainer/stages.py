@@ -1,31 +1,102 @@
-"""What every stage shares: its time in the log, and the store's errors in the words of a run."""
+"""What every stage shares: its lines in the log, and the store's errors in the words of a run."""
 
 from __future__ import annotations
 
 import logging
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from walkforward_core.errors import Forbidden, NotFound, StoreError, Unavailable
 from walkforward_trainer.errors import BadConfiguration, Reason, Transient
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["stage", "store_errors"]
+__all__ = ["STAGES", "follow", "stage", "store_errors"]
 
+T = TypeVar("T")
 log = logging.getLogger("walkforward.trainer")
+
+STAGES: Final = (
+    "bars",
+    "quality",
+    "features",
+    "labels",
+    "eligibility",
+    "models",
+    "parity",
+    "evidence",
+    "gates",
+    "reference",
+    "report",
+    "golden",
+    "bundle",
+)
+"""Stages of a whole run in their order; one that is rejected or dry ends before the last. Others have no number."""
+QUIET_S: Final = 2.0
+"""Seconds between two lines of one loop."""
 
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:
-    """Log how long the stage ``name`` took."""
+    """Log that the stage ``name`` begins, with its place in :data:`STAGES`, and how long it took or that it failed."""
+    place = {"number": STAGES.index(name) + 1, "of": len(STAGES)} if name in STAGES else {}
+    title = f"stage {place['number']} of {place['of']}, {name}" if place else f"stage {name}"
     began = time.perf_counter()
+    log.info("%s", title, extra={"stage": name, "fields": place})
+    done = False
     try:
         yield
+        done = True
     finally:
-        log.info("stage %-12s %6.0f ms", name, 1_000 * (time.perf_counter() - began))
+        seconds = time.perf_counter() - began
+        fields = {**place, "ms": round(1_000 * seconds), "elapsedMs": round(1_000 * _elapsed())}
+        level, how = (logging.INFO, "took") if done else (logging.ERROR, "failed after")
+        log.log(
+            level,
+            "%s, %s %s; %s since the start",
+            title,
+            how,
+            _span(seconds),
+            _span(_elapsed()),
+            extra={"stage": name, "fields": fields, "stage_ended": done},
+        )
+
+
+def follow(what: str, items: Sequence[T], *, clock: Callable[[], float] = time.perf_counter) -> Iterator[T]:
+    """Yield ``items``; log how many are done and about when the rest will be, at most one line every :data:`QUIET_S` seconds.
+
+    The rest is expected to take as long an item as those that are done.
+    """
+    began = said = clock()
+    for done, item in enumerate(items, start=1):
+        yield item
+        now = clock()
+        if now - said >= QUIET_S:
+            said = now
+            left = (now - began) / done * (len(items) - done)
+            fields = {"done": done, "of": len(items), "etaMs": round(1_000 * left)}
+            log.info("%s %d of %d done, about %s left", what, done, len(items), _span(left), extra={"fields": fields})
+
+
+def _elapsed() -> float:
+    """Return the seconds since this process began to log."""
+    return logging.LogRecord("", logging.INFO, "", 0, "", None, None).relativeCreated / 1_000
+
+
+def _span(seconds: float) -> str:
+    """Return ``seconds`` for a person.
+
+    >>> _span(0.0123), _span(4.26), _span(75.0), _span(3_700.0)
+    ('12 ms', '4.3 s', '1 min 15 s', '1 h 1 min')
+    """
+    if seconds < 1:
+        return f"{1_000 * seconds:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 @contextmanager
