@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from walkforward_core.names import RUN_CONFIG_PATH
 from walkforward_core.runs import ResultDocument, RunMode, RunPart, RunVerdict
 from walkforward_trainer.errors import BadConfiguration, Reason, RunError
+from walkforward_trainer.logs import logging_to_stderr
 from walkforward_trainer.pipeline import execute
 from walkforward_trainer.result import exit_code, termination_message, termination_path
 from walkforward_trainer.specfile import load
