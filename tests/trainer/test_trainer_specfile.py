@@ -137,7 +137,7 @@ def test_only_gates_are_skipped_and_only_for_a_reason(skipped: dict[str, str], w
 def test_what_follows_from_the_spec() -> None:
     found = plan(costs={"feeBps": 1.0, "slippage": {"bps": 2.0, "multiplier": 1.5}})
     assert found.round_trip == pytest.approx(8e-4)
-    assert (found.decision.kind, found.decision.threshold, found.warmup_bars, found.horizon_ms) == ("filter", 0.4, 100, 18_000_000)
+    assert (found.decision.kind, found.decision.threshold, found.warmup_bars) == ("filter", 0.4, 100)
     assert plan(overrides=DIRECTION).decision.kind == "sign"
     assert plan(overrides=DIRECTION | {"features": ["ret_1"]}).warmup_bars == 20  # of the base rule momentum:20
     assert plan(overrides=DIRECTION | {"features": ["z_50"], "decision": {"baseRule": "long"}}).warmup_bars == 49

@@ -42,7 +42,7 @@ def check_learnable(rows: Dataset, plan: Plan) -> None:
         Too few rows with a label, or one answer that is never or hardly ever given.
     """
     known = rows.y[rows.known]
-    limit = max(plan.min_rows, MIN_REFERENCE_ROWS)
+    limit = max(plan.quality.min_rows, MIN_REFERENCE_ROWS)
     if len(known) < limit:
         raise BadData(
             Reason.TOO_FEW_ROWS,

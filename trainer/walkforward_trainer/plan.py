@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from walkforward_core.api.retrain import RetrainSpec
     from walkforward_core.runs import RunDocument
     from walkforward_trainer.recipes.recipe import Recipe
-    from walkforward_trainer.resolved import Model, Target, Validation
+    from walkforward_trainer.resolved import Model, Quality, Target, Validation
 
 __all__ = ["Plan", "make_plan"]
 
@@ -59,7 +59,7 @@ class Plan:
     window_ms: int | None
     window_bars: int | None
     warmup_bars: int
-    min_rows: int
+    quality: Quality
     validation: Validation
     embargo_ms: int
     round_trip: float
@@ -128,7 +128,7 @@ def make_plan(run: RunDocument) -> Plan:
         window_ms=parse_ms(spec.data.window) if spec.data.window else None,
         window_bars=bars,
         warmup_bars=max(lookback(features), warmup_of(target), *(warmup_of(head.target) for head in recipe.heads), _rule_bars(base_rule)),
-        min_rows=spec.data.quality.min_rows or recipe.min_rows,
+        quality=filled(recipe.quality, spec.data.quality),
         validation=validation,
         embargo_ms=parse_ms(validation.embargo),
         round_trip=_round_trip(spec, recipe),

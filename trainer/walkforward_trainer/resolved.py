@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from walkforward_core.api.recipe import ClassShares
 
-__all__ = ["Head", "Join", "Model", "Target", "Validation", "filled"]
+__all__ = ["Head", "Join", "Model", "Quality", "Target", "Validation", "filled"]
 
 T = TypeVar("T")
 
@@ -54,6 +54,17 @@ class Validation:
     embargo_rows: float = 0.0
     train_share: float = 0.7
     calibration_share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Limits on the data, as in the spec."""
+
+    max_gap: str = "5d"
+    min_completeness: float = 0.5
+    max_nan: float = 0.005
+    max_staleness: str = "7d"
+    min_rows: int = 500
 
 
 @dataclass(frozen=True, slots=True)

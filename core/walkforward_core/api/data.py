@@ -67,16 +67,16 @@ class BarTime(StrEnum):
 
 
 class Quality(Part, frozen=True, kw_only=True):
-    """Limits on the data; each is checked and refused by its own name."""
+    """Limits on the data; each is checked and refused by its own name. What is left out is the recipe's."""
 
-    max_gap: Duration = "5d"
-    """Longest time between two rows: over a weekend the FX market is closed for two days, over a holiday for longer."""
-    min_completeness: Share = 0.5
-    """Bars found, as a share of those that a market open round the clock would have; a five-day market has 0.71."""
-    max_nan: Share = 0.005
-    """Share of missing values in any one column."""
-    max_staleness: Duration = "7d"
-    """Longest time between the newest row and `asOf`."""
+    max_gap: Duration | None = None
+    """Longest time between two rows, 5d in general: over a weekend the FX market is closed for two days, over a holiday for longer."""
+    min_completeness: Share | None = None
+    """Bars found, as a share of those that a market open round the clock would have, 0.5 in general; a five-day market has 0.71."""
+    max_nan: Share | None = None
+    """Share of missing values in any one column, 0.005 in general."""
+    max_staleness: Duration | None = None
+    """Longest time between the newest row and `asOf`, 7d in general."""
     min_rows: Annotated[int, Meta(ge=10, le=100_000_000)] | None = None
     """Rows left for training after the warm-up; 500 unless the recipe says otherwise."""
 

@@ -55,7 +55,7 @@ def check_quality(raw: RawBars, plan: Plan) -> Window:
     start, first = _cut(raw.bars.time, plan)
     bars = raw.bars[first:]
     _check_timeframe(bars.time, plan.bar_ms)
-    share = _check_values(bars, plan.data.quality.max_nan)
+    share = _check_values(bars, plan.quality.max_nan)
     present = np.isfinite(np.column_stack([getattr(bars, column) for column in PRICES])).all(axis=1)
     # bars that miss a value leave a gap, which labels and gap checks then see
     clean, start = bars[present], int(present[: start - first].sum())
@@ -169,12 +169,12 @@ def _check_prices(bars: Bars) -> None:
 def _check_gaps(time: npt.NDArray[np.int64], plan: Plan) -> int:
     step = np.diff(time, prepend=time[:1])
     longest = int(step.max(initial=0))
-    if longest > parse_ms(plan.data.quality.max_gap):
+    if longest > parse_ms(plan.quality.max_gap):
         where = int(np.argmax(step))
         raise BadData(
             Reason.GAP,
             f"data.quality.maxGap: {format_ms(longest)} without a bar before {timestamp(int(time[where]))}, limit "
-            f"{plan.data.quality.max_gap}; fill in the missing bars, or shorten data.window",
+            f"{plan.quality.max_gap}; fill in the missing bars, or shorten data.window",
         )
     return longest
 
@@ -187,21 +187,21 @@ def _check_completeness(time: npt.NDArray[np.int64], start: int, plan: Plan) -> 
         )
     possible = (int(time[-1]) - int(time[0])) // plan.bar_ms + 1
     share = len(time) / possible
-    if share < plan.data.quality.min_completeness:
+    if share < plan.quality.min_completeness:
         raise BadData(
             Reason.INCOMPLETE,
             f"data.quality.minCompleteness: {len(time)} bars of {possible} possible ones, {share:.2f}, limit "
-            f"{plan.data.quality.min_completeness:.2f}; fill in the missing bars, or state a limit that fits the market's hours",
+            f"{plan.quality.min_completeness:.2f}; fill in the missing bars, or state a limit that fits the market's hours",
         )
     return share
 
 
 def _check_staleness(time: npt.NDArray[np.int64], plan: Plan) -> int:
     age = plan.as_of_ms - int(time[-1])
-    if age > parse_ms(plan.data.quality.max_staleness):
+    if age > parse_ms(plan.quality.max_staleness):
         raise BadData(
             Reason.STALE,
             f"data.quality.maxStaleness: the newest bar closed at {timestamp(int(time[-1]))}, {format_ms(age)} before asOf, limit "
-            f"{plan.data.quality.max_staleness}; look why no newer bars arrive",
+            f"{plan.quality.max_staleness}; look why no newer bars arrive",
         )
     return age

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from walkforward_core.api.data import DataKind
 from walkforward_core.api.recipe import Calibration
-from walkforward_trainer.resolved import Join, Model, Validation
+from walkforward_trainer.resolved import Join, Model, Quality, Validation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,6 +43,8 @@ class Recipe:
         Further outputs of the graph, with targets of their own.
     checks
         Further evidence, by its name in the table of checks (``leakage``, ``forensic``).
+    quality
+        Limits on the data.
     slippage_bps, by_trades
         Assumed slippage of one side and the caution that falls with experience, where the spec says nothing.
     profiles
@@ -60,7 +62,7 @@ class Recipe:
     validation: Validation = field(default_factory=Validation)
     threshold: float = 0.5
     base_rule: str = "momentum:20"
-    min_rows: int = 500
+    quality: Quality = field(default_factory=Quality)
     heads: tuple[Head, ...] = ()
     selection: Selection | None = None
     tuning: Tuning | None = None
