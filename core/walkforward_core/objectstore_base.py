@@ -19,10 +19,14 @@ __all__ = ["Location", "ObjectHead", "ObjectStore", "within"]
 
 @dataclass(frozen=True, slots=True)
 class ObjectHead:
-    """An object without its bytes; ``etag`` is opaque, to be given back as ``if_match``; ``size`` in bytes."""
+    """An object without its bytes; ``etag`` is opaque, to be given back as ``if_match``; ``size`` in bytes.
+
+    ``modified_ms`` is when it was written, epoch milliseconds by the store's clock (S3 tells whole seconds).
+    """
 
     etag: str
     size: int
+    modified_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

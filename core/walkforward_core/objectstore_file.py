@@ -54,9 +54,11 @@ class FileStore:
         return _etag(data)
 
     def head(self, uri: str) -> ObjectHead:
-        """Return etag and size of the file."""
+        """Return etag, size and time of the file."""
         data = self.get(uri)
-        return ObjectHead(etag=_etag(data), size=len(data))
+        with _errors("look at", uri):
+            modified = _path(uri).stat().st_mtime_ns
+        return ObjectHead(etag=_etag(data), size=len(data), modified_ms=modified // 1_000_000)
 
     def list(self, prefix: str) -> list[str]:
         """Return the URIs of the files that start with ``prefix``."""

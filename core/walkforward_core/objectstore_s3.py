@@ -93,11 +93,12 @@ class S3Store:
             return str(self._client.put_object(Bucket=location.place, Key=location.key, Body=data, **condition)["ETag"])
 
     def head(self, uri: str) -> ObjectHead:
-        """Return etag and size of the object."""
+        """Return etag, size and time of the object."""
         location = _location(uri)
         with self._errors("look at", location):
             answer = self._client.head_object(Bucket=location.place, Key=location.key)
-            return ObjectHead(etag=str(answer["ETag"]), size=int(answer["ContentLength"]))
+            modified = round(answer["LastModified"].timestamp() * 1000)
+            return ObjectHead(etag=str(answer["ETag"]), size=int(answer["ContentLength"]), modified_ms=modified)
 
     def list(self, prefix: str) -> list[str]:
         """Return the URIs of the objects that start with ``prefix``."""

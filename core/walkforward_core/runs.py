@@ -10,6 +10,7 @@ from walkforward_core.bundle import Baseline
 from walkforward_core.documents import Document, Part
 
 __all__ = [
+    "ALREADY_PUBLISHED",
     "ExitCode",
     "ResultDocument",
     "RetrainObject",
@@ -22,6 +23,8 @@ __all__ = [
     "TriggerKind",
 ]
 
+ALREADY_PUBLISHED = "AlreadyPublished"
+"""Reason of a Published result whose bundle was there: of an earlier attempt or, the same model for the same ``asOf``, of another run."""
 TERMINATION_LIMIT = 2_048
 """Bytes of a termination message that the parts promise to keep to."""
 

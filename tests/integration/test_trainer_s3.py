@@ -40,6 +40,9 @@ def test_from_bars_in_s3_to_a_bundle_in_s3(tmp_path: Path, monkeypatch: pytest.M
         again, code = execute(run_document(fields), allow_file=False, now_ms=NOW)
         assert (again.reason, again.digest, code) == ("AlreadyPublished", first.digest, None)
         other, code = execute(run_document(fields, run="fx-99999999"), allow_file=False, now_ms=NOW)
+        assert (other.reason, other.digest, code) == ("AlreadyPublished", first.digest, None)
+        costs = {"feeBps": 2.0}
+        other, code = execute(run_document(fields | {"costs": costs}, run="fx-99999999"), allow_file=False, now_ms=NOW)
         assert (other.reason, code) == ("VersionExists", ExitCode.BAD_CONFIGURATION)
 
         baseline = {"uri": first.uri, "digest": first.digest}

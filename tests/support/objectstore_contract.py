@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,13 @@ class ObjectStoreContract:
         assert first != second
         assert store.head(f"{base}/x").etag == second
         assert store.get(f"{base}/x") == b"2"
+
+    def test_the_time_of_an_object_is_that_of_its_newest_write(self, store: ObjectStore, base: str) -> None:
+        before = time.time_ns() // 1_000_000
+        store.put(f"{base}/x", b"1")
+        after = time.time_ns() // 1_000_000
+        # S3 tells whole seconds
+        assert before - 1_000 <= store.head(f"{base}/x").modified_ms <= after + 1_000
 
     def test_missing_objects_are_not_found(self, store: ObjectStore, base: str) -> None:
         for call in (store.get, store.head):

@@ -182,11 +182,25 @@ def test_the_same_run_again_is_the_same_bundle(published: ResultDocument) -> Non
     assert (repeated.verdict, repeated.reason, repeated.digest) == (RunVerdict.PUBLISHED, Reason.ALREADY_PUBLISHED, published.digest)
 
 
-def test_the_same_model_by_another_run_is_refused_not_overwritten(published: ResultDocument) -> None:
+def test_the_same_model_by_another_run_is_published_already(published: ResultDocument) -> None:
     before = (folder(published) / "manifest.json").read_bytes()
-    result, code = failed(run_document(spec(eurusd(), folder(published).parent), run="fx-99999999"))
+    again = ended(run_document(spec(eurusd(), folder(published).parent), run="fx-99999999"))
+    assert (again.verdict, again.reason, again.digest, again.uri) == (
+        RunVerdict.PUBLISHED,
+        Reason.ALREADY_PUBLISHED,
+        published.digest,
+        published.uri,
+    )
+    assert again.message.startswith("published by the run fx-1a2b3c4d")
+    assert (folder(published) / "manifest.json").read_bytes() == before
+
+
+def test_the_same_model_with_another_decision_is_refused_not_overwritten(published: ResultDocument) -> None:
+    before = (folder(published) / "manifest.json").read_bytes()
+    bolder = RISK | {"decision": {"threshold": 0.41}}
+    result, code = failed(run_document(spec(eurusd(), folder(published).parent, overrides=bolder), run="fx-99999999"))
     assert (result.reason, code) == (Reason.VERSION_EXISTS, ExitCode.BAD_CONFIGURATION)
-    assert "choose another data.asOf" in result.message
+    assert "with another decision; use that bundle, or another data.asOf" in result.message
     assert (folder(published) / "manifest.json").read_bytes() == before
 
 

@@ -1,4 +1,4 @@
-"""Stage 16, bundle: the files, the manifest over them, and the one write that makes them a bundle (contracts C6, C8)."""
+"""Stage 16, bundle: the files and the manifest over them (contracts C6, C8)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import importlib.metadata
 import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Final
 
 import walkforward_core
 from walkforward_core.bundle import (
     GOLDEN,
-    MANIFEST,
     MODEL,
     REFERENCE,
     REPORT_HTML,
@@ -27,37 +26,21 @@ from walkforward_core.bundle import (
     RetrainRef,
     ValidationRecord,
 )
-from walkforward_core.documents import Document, digest
-from walkforward_core.errors import AlreadyExists, DocumentError, NotFound
-from walkforward_core.objectstore import create
-from walkforward_trainer.errors import BadConfiguration, Reason
+from walkforward_core.documents import digest
 from walkforward_trainer.specfile import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from walkforward_core.bundle import GateRecord, Golden, Parity, Reference
-    from walkforward_core.objectstore import ObjectStore
     from walkforward_core.runs import RunDocument
     from walkforward_trainer.dataset import Dataset
     from walkforward_trainer.fit import Fitted
     from walkforward_trainer.plan import Plan
 
-__all__ = ["Bundle", "Contents", "Latest", "assemble", "publish", "version_of"]
+__all__ = ["Bundle", "Contents", "assemble", "version_of"]
 
 LIBRARIES: Final = ("numpy", "onnx", "onnxruntime", "polars", "xgboost-cpu")
-POINTER: Final = "LATEST.json"
-POINTER_ATTEMPTS: Final = 5
-
-
-class Latest(Document, frozen=True, kw_only=True):
-    """``LATEST.json``: the newest bundle by ``asOf``, for people; rollouts follow the retrain's status."""
-
-    NAME: ClassVar[str] = "latest"
-
-    version: str
-    uri: str
-    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,71 +107,6 @@ def assemble(run: RunDocument, plan: Plan, rows: Dataset, contents: Contents) ->
         parity=contents.parity,
     )
     return Bundle(version=version, uri=f"{run.spec.artifacts.uri.rstrip('/')}/{version}/", files=files, manifest=manifest.to_bytes())
-
-
-def publish(store: ObjectStore, bundle: Bundle, pointer_uri: str) -> bool:
-    """Write the bundle, manifest last and create-only, then move the pointer; false when this very bundle was there already.
-
-    Raises
-    ------
-    BadConfiguration
-        The version is there with another manifest: another run has published this model for this ``asOf``.
-    StoreError
-        The store did not do as asked.
-    """
-    manifest_uri = bundle.uri + MANIFEST
-    try:
-        written = store.get(manifest_uri)
-    except NotFound:
-        # files without a manifest are what a run left that did not finish
-        for name, data in bundle.files.items():
-            store.put(bundle.uri + name, data)
-        try:
-            fresh = create(store, manifest_uri, bundle.manifest)
-        except AlreadyExists as error:
-            raise _exists(bundle) from error
-    else:
-        if written != bundle.manifest:
-            raise _exists(bundle)
-        fresh = False
-    _move_pointer(store, bundle, f"{pointer_uri.rstrip('/')}/{POINTER}")
-    return fresh
-
-
-def _exists(bundle: Bundle) -> BadConfiguration:
-    return BadConfiguration(
-        Reason.VERSION_EXISTS,
-        f"{bundle.uri}{MANIFEST} exists with another content: this model was published for this asOf by another run; use that bundle, or "
-        "choose another data.asOf",
-    )
-
-
-def _move_pointer(store: ObjectStore, bundle: Bundle, uri: str) -> None:
-    """Point to the bundle unless a later ``asOf`` is pointed to already: a replay of the past is not the latest model."""
-    data = Latest(version=bundle.version, uri=bundle.uri, digest=bundle.digest).to_bytes()
-    for attempt in range(POINTER_ATTEMPTS):
-        try:
-            try:
-                etag = store.head(uri).etag
-                if _version_at(store, uri) > bundle.version.partition("-")[0]:
-                    return
-            except NotFound:
-                store.put(uri, data, create_only=True)
-            else:
-                store.put(uri, data, if_match=etag)
-        except AlreadyExists:  # somebody else moved it in between
-            if attempt == POINTER_ATTEMPTS - 1:
-                raise
-        else:
-            return
-
-
-def _version_at(store: ObjectStore, uri: str) -> str:
-    """Return the time stamp of the version that is pointed to; empty when the pointer is not readable as one."""
-    try:
-        return Latest.parse(store.get(uri), source=uri).version.partition("-")[0]
-    except DocumentError:
-        return ""
 
 
 def _data(rows: Dataset, plan: Plan) -> DataRecord:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import ClassVar
 
+from walkforward_core import runs
 from walkforward_core.errors import WalkforwardError
 from walkforward_core.runs import ExitCode
 
@@ -23,9 +24,10 @@ class Reason(StrEnum):
 
     # published, rejected, dry run
     PUBLISHED = "Published"
-    ALREADY_PUBLISHED = "AlreadyPublished"
+    ALREADY_PUBLISHED = runs.ALREADY_PUBLISHED
     GATES_FAILED = "GatesFailed"
     NOT_ELIGIBLE = "NotEligible"
+    BOOTSTRAP = "Bootstrap"
     WOULD_TRAIN = "WouldTrain"
     SMOKE_PASSED = "SmokePassed"
     SMOKE_REJECTED = "SmokeRejected"
@@ -50,6 +52,10 @@ class Reason(StrEnum):
     TOO_FEW_ROWS = "TooFewRows"
     ONE_CLASS = "OneClass"
     BAD_FEATURE = "BadFeature"
+    DUPLICATE_ROWS = "DuplicateRows"
+    HISTORY_CHANGED = "HistoryChanged"
+    BROKEN_RECORDS = "BrokenRecords"
+    NOT_PUBLISHED = "NotPublished"
     BASELINE_BROKEN = "BaselineBroken"
     # bad configuration
     SPEC_INVALID = "SpecInvalid"

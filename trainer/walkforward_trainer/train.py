@@ -6,16 +6,19 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from walkforward_core.bundle import MODEL, REPORT_HTML, REPORT_JSON
 from walkforward_core.offline import blocking, explain, judge
 from walkforward_core.runs import ResultDocument, RunMode, RunVerdict
 from walkforward_trainer.baseline import compare, load_baseline
-from walkforward_trainer.bundle import Contents, assemble, publish
+from walkforward_trainer.bundle import Contents, assemble
 from walkforward_trainer.errors import Reason
 from walkforward_trainer.evaluate import evaluate
 from walkforward_trainer.fit import fit
 from walkforward_trainer.golden import make_golden
 from walkforward_trainer.parity import check_parity
+from walkforward_trainer.publish import publish
 from walkforward_trainer.reference import make_reference
 from walkforward_trainer.report.document import make_report
 from walkforward_trainer.report.page import make_page
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from walkforward_trainer.fit import Fitted
     from walkforward_trainer.plan import Plan
     from walkforward_trainer.prepare import Prepared
+    from walkforward_trainer.publish import Published
 
 __all__ = ["Candidate", "judge_candidate", "make_bundle", "train"]
 
@@ -68,8 +72,9 @@ def train(run: RunDocument, plan: Plan, prepared: Prepared, store: ObjectStore) 
     if smoke:
         return _result(run, RunVerdict.DRY_RUN, Reason.SMOKE_REJECTED if candidate.failed else Reason.SMOKE_PASSED, candidate)
     with stage("bundle"), store_errors("artifacts.uri"):
-        fresh = publish(store, bundle, run.spec.artifacts.uri)
-    return _result(run, RunVerdict.PUBLISHED, Reason.PUBLISHED if fresh else Reason.ALREADY_PUBLISHED, candidate, bundle)
+        standing = publish(store, bundle, run.spec.artifacts.uri)
+    reason = Reason.PUBLISHED if standing.fresh else Reason.ALREADY_PUBLISHED
+    return _with_bundle(_result(run, RunVerdict.PUBLISHED, reason, candidate), bundle, standing)
 
 
 def judge_candidate(run: RunDocument, plan: Plan, prepared: Prepared, store: ObjectStore) -> Candidate:
@@ -84,8 +89,9 @@ def judge_candidate(run: RunDocument, plan: Plan, prepared: Prepared, store: Obj
         found: dict[str, float] = {}
         notes: tuple[str, ...] = ()
         if run.baseline is not None:
-            found, why = compare(load_baseline(store, run.baseline), rows, evidence, plan)
-            notes = (f"Not compared with the live model: {why}.",) if why else ()
+            compared = compare(load_baseline(store, run.baseline), rows, evidence, plan)
+            found = compared.metrics
+            notes = (f"Not compared with the live model: {compared.note}.",) if compared.note else ()
     metrics = evidence.metrics | found
     with stage("gates"):
         skipped = {gate.name: gate.reason for gate in run.skip_gates}
@@ -115,14 +121,14 @@ def make_bundle(run: RunDocument, plan: Plan, prepared: Prepared, candidate: Can
     return assemble(run, plan, rows, contents)
 
 
-def _result(run: RunDocument, verdict: RunVerdict, reason: Reason, candidate: Candidate, bundle: Bundle | None = None) -> ResultDocument:
+def _result(run: RunDocument, verdict: RunVerdict, reason: Reason, candidate: Candidate) -> ResultDocument:
     if candidate.failed:
         message = "; ".join(explain(record) for record in candidate.failed)
     else:
         message = ", ".join(f"{gate.name} {gate.verdict}{' (skipped)' if gate.forced else ''} ({gate.message})" for gate in candidate.gates)
     if run.mode is RunMode.SMOKE:
         message = f"a reduced model went through every stage and was not published; {message}"
-    result = ResultDocument(
+    return ResultDocument(
         run=run.run,
         verdict=verdict,
         reason=reason,
@@ -130,18 +136,15 @@ def _result(run: RunDocument, verdict: RunVerdict, reason: Reason, candidate: Ca
         metrics=candidate.metrics,
         failed=tuple(record.name for record in candidate.failed),
     )
-    return result if bundle is None else _with_bundle(result, bundle)
 
 
-def _with_bundle(result: ResultDocument, bundle: Bundle) -> ResultDocument:
-    return ResultDocument(
-        run=result.run,
-        verdict=result.verdict,
-        reason=result.reason,
-        message=result.message,
+def _with_bundle(result: ResultDocument, bundle: Bundle, standing: Published) -> ResultDocument:
+    foreign = "" if standing.run == result.run else f"published by the run {standing.run}, which trained the same model for this asOf; "
+    return replace(
+        result,
+        message=foreign + result.message,
         version=bundle.version,
         uri=bundle.uri,
-        digest=bundle.digest,
+        digest=standing.digest,
         model=f"sha256:{hashlib.sha256(bundle.files[MODEL]).hexdigest()}",
-        metrics=result.metrics,
     )

@@ -7,6 +7,7 @@ this run's, and pass the gates as they stood when the run began.
 
 from __future__ import annotations
 
+from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +15,7 @@ from walkforward_core.bundle import MODEL, Manifest
 from walkforward_core.documents import digest
 from walkforward_core.errors import DocumentError
 from walkforward_core.objectstore import within
-from walkforward_core.runs import TERMINATION_LIMIT, ExitCode, ResultDocument, RunMode, RunVerdict
+from walkforward_core.runs import ALREADY_PUBLISHED, TERMINATION_LIMIT, ExitCode, ResultDocument, RunMode, RunVerdict
 from walkforward_operator.conditions import instant
 from walkforward_operator.retrain.allowed import Problem
 from walkforward_operator.retrain.model import Outcome
@@ -159,10 +160,21 @@ def published(retrain: Retrain, run: CurrentRun, result: ResultDocument, manifes
 
 
 def _check_identity(retrain: Retrain, run: CurrentRun, result: ResultDocument, manifest: Manifest) -> None:
+    """Refuse a manifest that is not this run's.
+
+    Where the trainer says AlreadyPublished it may be another run's, also of the retrain's life before it was deleted and applied again,
+    if it is as of the same instant.
+    """
     file = manifest.files.get(MODEL)
-    pairs = {
-        "retrain": ((manifest.retrain.namespace, manifest.retrain.uid), (retrain.namespace, retrain.uid)),
-        "run": (manifest.retrain.run, run.id),
+    owner = manifest.retrain
+    if result.reason == ALREADY_PUBLISHED and owner.run != run.id:
+        identity = {
+            "retrain": ((owner.namespace, owner.name), (retrain.namespace, retrain.name)),
+            "asOf": (_moment(manifest.data.as_of), _moment(run.as_of)),
+        }
+    else:
+        identity = {"retrain": ((owner.namespace, owner.uid), (retrain.namespace, retrain.uid)), "run": (owner.run, run.id)}
+    pairs = identity | {
         "version": (manifest.version, result.version),
         "model": (f"sha256:{file.sha256.removeprefix('sha256:')}" if file else "", result.model),
         "baseline": (manifest.baseline, run.baseline),
@@ -170,6 +182,14 @@ def _check_identity(retrain: Retrain, run: CurrentRun, result: ResultDocument, m
     for name, (found, expected) in pairs.items():
         if found != expected:
             raise Flaw(f"{manifest_uri(result)} has {name} {found!r}, the run {expected!r}")
+
+
+def _moment(text: str) -> object:
+    """Return the instant, which may be written in two ways; what is none is returned as it stands, equal to nothing else."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return text
 
 
 def _listed(manifest: Manifest) -> str:
