@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trainer_runs import random_bars
+from trainer_runs import eurusd, random_bars, run_document, spec
 
+from walkforward_core.api.offline import DistributionGate
 from walkforward_core.bundle import Decision, DecisionKind
-from walkforward_trainer.backtest import backtest
+from walkforward_core.offline import distribution_metric
+from walkforward_trainer.backtest import PROFIT_FACTOR_CAP, backtest, filter_table
 from walkforward_trainer.decision import base_position, position
-from walkforward_trainer.metrics.probability import auc, auc_error, brier, calibration_curve, ece, log_loss, precision_at_k
+from walkforward_trainer.metrics import classes
+from walkforward_trainer.metrics.probability import auc, auc_error, calibration_curve, ece, precision_at_k
+from walkforward_trainer.plan import make_plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DAY = 86_400_000
 
@@ -29,8 +39,9 @@ def test_auc_and_losses_equal_scikit_learn(seed: int, count: int, *, ties: bool)
     y = (rng.random(count) < 0.4).astype(float)
     y[:2] = [0, 1]
     assert auc(y, p) == pytest.approx(roc_auc_score(y, p), abs=1e-12)
-    assert brier(y, p) == pytest.approx(brier_score_loss(y, p))
-    assert log_loss(y, p) == pytest.approx(theirs(y, np.clip(p, 1e-7, 1 - 1e-7)))
+    both = np.column_stack((1 - p, p))
+    assert classes.brier(y, both) == pytest.approx(brier_score_loss(y, p))
+    assert classes.log_loss(y, both) == pytest.approx(theirs(y, np.clip(p, 1e-7, 1 - 1e-7)))
 
 
 def test_auc_of_one_class_is_not_a_number() -> None:
@@ -57,7 +68,7 @@ def test_ece_and_its_curve() -> None:
     p = np.array([0.2] * 10 + [0.8] * 10)
     y = np.array([1.0] * 2 + [0.0] * 8 + [1.0] * 6 + [0.0] * 4)
     assert calibration_curve(y, p, 2) == [(pytest.approx(0.2), 0.2, 10), (pytest.approx(0.8), 0.6, 10)]
-    assert ece(y, p, 2) == pytest.approx(0.1)
+    assert ece(y, p, bins=2) == pytest.approx(0.1)
 
 
 def test_a_round_trip_costs_once_by_its_size() -> None:
@@ -70,6 +81,102 @@ def test_a_round_trip_costs_once_by_its_size() -> None:
     assert outcome.hit_rate == pytest.approx(1 / 3)
     assert outcome.drawdown == pytest.approx(0.0215)
     assert outcome.break_even == pytest.approx((0.01 - 0.01 - 0.01) / 2.5)
+
+
+def test_a_round_trip_is_charged_for_both_sides(tmp_path: Path) -> None:
+    """A planted error: costs of one side only. Two sides of fee and slippage, by the spec's own numbers."""
+    plan = make_plan(run_document(spec(eurusd(), tmp_path, costs={"feeBps": 1.0, "slippage": {"bps": 2.0, "multiplier": 1.5}})))
+    outcome = backtest(np.array([1.0]), np.array([0.0]), plan.round_trip)
+    assert outcome.expectancy == pytest.approx(-2 * (1.0 + 2.0 * 1.5) / 10_000)
+
+
+def test_profit_factor_is_capped_and_never_infinite() -> None:
+    ones = np.ones(4)
+    assert backtest(ones, np.array([0.02, 0.01, -0.01, -0.005]), 0.0).profit_factor == pytest.approx(2.0)
+    assert backtest(ones, np.full(4, 0.01), 0.0).profit_factor == PROFIT_FACTOR_CAP
+    assert backtest(ones, np.array([0.9, 0.9, 0.9, -1e-9]), 0.0).profit_factor == PROFIT_FACTOR_CAP
+    assert np.isnan(backtest(np.zeros(4), ones, 0.0).profit_factor)
+
+
+def test_numbers_of_trades_leave_out_what_was_not_traded() -> None:
+    outcome = backtest(np.array([1.0, 0.0, -1.0, 0.0]), np.array([0.02, 0.5, 0.01, -0.5]), 0.001)
+    taken = np.array([0.019, -0.011])
+    assert outcome.trades == 2
+    assert outcome.trade_expectancy == pytest.approx(taken.mean())
+    assert outcome.trade_sharpe == pytest.approx(taken.mean() / taken.std())
+    assert outcome.hit_rate == 0.5
+
+
+def test_the_table_of_a_filter() -> None:
+    """Ten trades of which three are bad; the filter blocks two of them and one good one."""
+    returns = np.array([0.02, -0.03, 0.01, -0.04, 0.02, 0.01, -0.02, 0.03, 0.01, 0.02])
+    bad = (returns < 0).astype(float)
+    blocked = np.isin(np.arange(10), [1, 3, 8])
+    table = filter_table(backtest(np.ones(10), returns, 0.0), backtest(np.where(blocked, 0.0, 1.0), returns, 0.0), bad)
+    assert table["rulesOnly"] == pytest.approx(
+        {"tradeCount": 10, "badTrades": 3, "winRate": 0.7, "expectancy": 0.003, "maxDrawdown": -0.06}
+    )
+    assert table["rulesAndModel"] == pytest.approx(
+        {"tradeCount": 7, "badTrades": 1, "winRate": 6 / 7, "expectancy": 0.09 / 7, "maxDrawdown": -0.02}
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), count=st.integers(2, 3), weighted=st.booleans())
+def test_metrics_of_classes_equal_scikit_learn(seed: int, count: int, *, weighted: bool) -> None:
+    from sklearn import metrics as theirs
+
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(20, 300))
+    p = np.round(rng.dirichlet(np.ones(count), n), 2)
+    p[:, 0] = 1 - p[:, 1:].sum(axis=1)
+    y = rng.integers(0, count, n).astype(float)
+    y[:count] = np.arange(count)
+    weight = rng.uniform(0.1, 3.0, n) if weighted else None
+    top = p.argmax(axis=1)
+    table = classes.confusion(y, p, weight)
+    np.testing.assert_allclose(table, theirs.confusion_matrix(y, top, labels=range(count), sample_weight=weight))
+    assert classes.accuracy(table) == pytest.approx(theirs.accuracy_score(y, top, sample_weight=weight))
+    average = "binary" if count == 2 else "macro"
+    assert classes.f1(table) == pytest.approx(theirs.f1_score(y, top, average=average, labels=None, sample_weight=weight, zero_division=0))
+    scores = p[:, 1] if count == 2 else p
+    if count == 2 or not weighted:
+        assert classes.area(y, p, weight) == pytest.approx(theirs.roc_auc_score(y, scores, multi_class="ovr", sample_weight=weight))
+    assert classes.log_loss(y, p, weight) == pytest.approx(
+        -np.average(np.log(np.clip(p[np.arange(n), y.astype(int)], 1e-7, 1 - 1e-7)), weights=weight)
+    )
+    if count == 3:
+        assert classes.brier(y, p, weight) == pytest.approx(
+            sum(theirs.brier_score_loss(y == c, p[:, c].clip(0, 1), sample_weight=weight) for c in range(3))
+        )
+        moved = y != 1
+        if len(set(y[moved])) == 2:
+            assert classes.tradable_area(y, p) == pytest.approx(theirs.roc_auc_score(y[moved] == 2, (p[:, 2] - p[:, 0])[moved]))
+
+
+def test_weights_count_as_so_many_rows() -> None:
+    rng = np.random.default_rng(3)
+    p, y, times = rng.random(90), rng.integers(0, 2, 90).astype(float), rng.integers(1, 4, 90)
+    many_y, many_p = np.repeat(y, times), np.repeat(p, times)
+    assert auc(y, p, times.astype(float)) == pytest.approx(auc(many_y, many_p))
+    assert ece(y, p, times.astype(float), bins=1) == pytest.approx(ece(many_y, many_p, bins=1))
+
+
+def test_the_distribution_of_three_classes() -> None:
+    p = np.array([[0.7, 0.2, 0.1], [0.2, 0.6, 0.2], [0.1, 0.25, 0.65], [0.45, 0.1, 0.45], [0.3, 0.3, 0.4], [0.2, 0.15, 0.65]])
+    seen = classes.distribution(p, 0.65)
+    assert seen == pytest.approx(
+        {
+            "downPct": 2 / 6,  # of equal probabilities the lower class counts
+            "upPct": 3 / 6,
+            "neutralPct": 1 / 6,
+            "confMean": (0.7 + 0.6 + 0.65 + 0.45 + 0.4 + 0.65) / 6,
+            "pctAboveConf060": 3 / 6,  # 0.6 itself is not above
+            "alphaMean": (0.6 + 0.0 + 0.55 + 0.0 + 0.1 + 0.45) / 6,
+            "eligibilityPct": 3 / 6,  # the confidence floor itself is enough, an alpha of 0 is not
+        }
+    )
+    assert {distribution_metric(name) for name in msgspec.to_builtins(DistributionGate())} == {f"distribution.{name}" for name in seen}
 
 
 def test_a_decision_that_never_trades_has_no_sharpe() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -11,20 +11,22 @@ import numpy as np
 from walkforward_core.bundle import MANIFEST, MODEL, Manifest
 from walkforward_core.documents import digest
 from walkforward_core.errors import DocumentError, Forbidden, NotFound, StoreError, Unavailable
-from walkforward_core.offline import DEGRADATION
+from walkforward_core.offline import DEGRADATION, DELTA
 from walkforward_trainer.errors import BadConfiguration, BadData, Reason, Transient
-from walkforward_trainer.metrics import probability as metrics
+from walkforward_trainer.metrics import classes
 from walkforward_trainer.runtime import run
 from walkforward_trainer.specfile import instant
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from walkforward_core.bundle import Baseline
     from walkforward_core.objectstore import ObjectStore
     from walkforward_trainer.dataset import Dataset
     from walkforward_trainer.evaluate import Evidence
     from walkforward_trainer.plan import Plan
 
-__all__ = ["LiveModel", "compare", "load_baseline"]
+__all__ = ["Comparison", "LiveModel", "compare", "load_baseline"]
 
 MIN_ROWS: Final = 50
 MIN_CLASS_ROWS: Final = 10
@@ -39,6 +41,19 @@ class LiveModel:
 
     manifest: Manifest
     model: bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """What the live model shows on unseen rows: ``metrics``, and a ``note`` that says why where there are none.
+
+    ``at`` are the compared entries of the evidence, ``p`` (len(at), classes) the live model's probabilities there.
+    """
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    note: str = ""
+    at: npt.NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, np.intp))
+    p: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
 
 
 def load_baseline(store: ObjectStore, baseline: Baseline) -> LiveModel:
@@ -72,26 +87,39 @@ def load_baseline(store: ObjectStore, baseline: Baseline) -> LiveModel:
     return LiveModel(manifest=manifest, model=model)
 
 
-def compare(live: LiveModel, rows: Dataset, evidence: Evidence, plan: Plan) -> tuple[dict[str, float], str]:
-    """Return the metrics of the comparison, and why there are none where there are none.
+def compare(live: LiveModel, rows: Dataset, evidence: Evidence, plan: Plan) -> Comparison:
+    """Return how the live model does on rows after the end of its own data and the embargo: from earlier ones it has learned.
 
-    The rows are those after the end of the baseline's data and the embargo: earlier ones it has learned from.
+    The loss of AUC is relative to the live model's. ``delta`` is the mean over rows of half the summed absolute differences of the class
+    probabilities, which of two classes is |p candidate - p live|; ``disagreement`` the share of rows with another most probable class.
     """
     incomparable = _incomparable(live.manifest, rows, plan)
     if incomparable:
-        return {}, incomparable
-    unseen = rows.t0[evidence.row] > instant(live.manifest.data.as_of, "baseline asOf") + plan.embargo_ms
-    y = evidence.y[unseen]
-    if len(y) < MIN_ROWS or min(y.sum(), len(y) - y.sum()) < MIN_CLASS_ROWS:
-        return {"baselineRows": float(len(y))}, (
-            f"{len(y)} rows lie after the baseline's data (asOf {live.manifest.data.as_of}) and the embargo, with {int(y.sum())} of the "
-            f"answer 1; {MIN_ROWS} rows and {MIN_CLASS_ROWS} of each answer are needed"
+        return Comparison(note=incomparable)
+    at = np.flatnonzero(rows.t0[evidence.row] > instant(live.manifest.data.as_of, "baseline asOf") + plan.embargo_ms)
+    y, ours = evidence.y[at], evidence.classes[at]
+    counts = np.bincount(y.astype(np.intp), minlength=plan.classes)
+    if len(y) < MIN_ROWS or counts.min() < MIN_CLASS_ROWS:
+        seen = ", ".join(f"{count} of class {index}" for index, count in enumerate(counts.tolist()))
+        note = (
+            f"{len(y)} rows lie after the baseline's data (asOf {live.manifest.data.as_of}) and the embargo ({seen}); "
+            f"{MIN_ROWS} rows and {MIN_CLASS_ROWS} of each answer are needed"
         )
-    x = rows.columns.matrix(live.manifest.input.features)[evidence.row[unseen]]
-    theirs = metrics.auc(y, run(live.model, x)[:, live.manifest.output.positive].astype(np.float64))
-    ours = metrics.auc(y, evidence.p[unseen])
-    found = {"baselineRows": float(len(y)), "baselineAuc": theirs, "candidateAuc": ours, DEGRADATION: (theirs - ours) / theirs}
-    return found, ""
+        return Comparison(metrics={"baselineRows": float(len(y))}, note=note)
+    x = rows.columns.matrix(live.manifest.input.features)[evidence.row[at]]
+    theirs = run(live.model, x).astype(np.float64)
+    before, now = classes.area(y, theirs), classes.area(y, ours)
+    found = {
+        "baselineRows": float(len(y)),
+        "baselineAuc": before,
+        "candidateAuc": now,
+        DEGRADATION: (before - now) / before,
+        DELTA: float(np.abs(ours - theirs).sum(axis=1).mean() / 2.0),
+        "disagreement": float(np.mean(ours.argmax(axis=1) != theirs.argmax(axis=1))),
+        "baselineAccuracy": classes.accuracy(classes.confusion(y, theirs)),
+        "baselineF1": classes.f1(classes.confusion(y, theirs)),
+    }
+    return Comparison(metrics=found, at=at, p=theirs)
 
 
 def _incomparable(manifest: Manifest, rows: Dataset, plan: Plan) -> str:
@@ -103,4 +131,6 @@ def _incomparable(manifest: Manifest, rows: Dataset, plan: Plan) -> str:
     ours = f"{plan.decision.kind} over {plan.target.horizon_bars} bars of {plan.data.timeframe}"
     if theirs != ours:
         return f"the baseline decides {theirs}, the candidate {ours}"
+    if len(manifest.output.classes) != plan.classes:
+        return f"the baseline knows {len(manifest.output.classes)} classes, the candidate {plan.classes}"
     return ""

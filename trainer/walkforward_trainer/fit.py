@@ -46,6 +46,7 @@ class Fitted:
     """The shipped bytes, what they are made of, and the answers that evidence is taken from; arrays have one entry a row.
 
     ``unseen``: calibrated probability by a fold's graph that has not seen the row, NaN where no evaluation fold tests it.
+    ``unseen_p``: the probabilities of all classes, shape (n, classes), NaN rows likewise.
     ``score``: the same by the shipped meta model and calibrator, for every row: what live scores look like without drift.
     """
 
@@ -53,6 +54,7 @@ class Fitted:
     bases: tuple[BaseModel, ...]
     tail: Tail
     unseen: Vector
+    unseen_p: Vector
     score: Vector
     splits: tuple[Split, ...]
 
@@ -73,12 +75,14 @@ def fit(rows: Dataset, plan: Plan) -> Fitted:
     if plan.validation.scheme is not Scheme.PURGED_K_FOLD:
         splits = SPLITTERS[plan.validation.scheme](rows.t0, rows.t1, plan.folds, plan.embargo_ms)
         bases = [_fit_bases(rows, plan, split.train, fold) for fold, split in enumerate(splits)]
+    unseen = _evaluate(rows, z, splits, bases)
     shipped = _fit_bases(rows, plan, np.flatnonzero(known), None)
     return Fitted(
         model=full_graph([base.trees() for base in shipped], tail, rows.names, _metadata(rows, plan)),
         bases=shipped,
         tail=tail,
-        unseen=_evaluate(rows, z, splits, bases),
+        unseen=unseen,
+        unseen_p=np.column_stack((1.0 - unseen, unseen)),
         score=tail.probability(z).astype(np.float32).astype(np.float64),
         splits=tuple(splits),
     )

@@ -11,28 +11,27 @@ if TYPE_CHECKING:
 
     Vector = npt.NDArray[np.float64]
 
-__all__ = ["auc", "auc_error", "brier", "calibration_curve", "ece", "log_loss", "precision_at_k"]
+__all__ = ["auc", "auc_error", "calibration_curve", "ece", "precision_at_k"]
 
 DAY_MS = 86_400_000
 
 
-def auc(y: Vector, score: Vector) -> float:
+def auc(y: Vector, score: Vector, weight: Vector | None = None) -> float:
     """Return the area under the ROC curve: P(score of a 1 > score of a 0), ties count half; NaN with one class only.
 
     >>> auc(np.array([0.0, 0.0, 1.0, 1.0]), np.array([0.1, 0.4, 0.35, 0.8]))
     0.75
     """
-    ones = int(y.sum())
-    zeros = len(y) - ones
-    if not ones or not zeros:
-        return float("nan")
-    _, inverse, count = np.unique(score, return_inverse=True, return_counts=True)
-    last = np.cumsum(count)
-    rank = (last - (count - 1) / 2.0)[inverse]
-    return float((rank[y == 1].sum() - ones * (ones + 1) / 2.0) / (ones * zeros))
+    mass = np.ones(len(y)) if weight is None else weight
+    _, inverse = np.unique(score, return_inverse=True)
+    ones = np.bincount(inverse, weights=mass * y)
+    zeros = np.bincount(inverse, weights=mass * (1.0 - y))
+    pairs = float(ones.sum() * zeros.sum())
+    below = np.cumsum(zeros) - zeros
+    return float((ones * (below + zeros / 2.0)).sum() / pairs) if pairs > 0 else float("nan")
 
 
-def auc_error(value: float, y: Vector, horizon: int) -> float:
+def auc_error(value: float, y: Vector, horizon: float) -> float:
     """Return the standard error of an AUC (Hanley & McNeil 1982), with rows / horizon independent ones: labels overlap."""
     ones = max(float(y.sum()) / horizon, 1.0)
     zeros = max(float(len(y) - y.sum()) / horizon, 1.0)
@@ -55,23 +54,18 @@ def precision_at_k(y: Vector, score: Vector, time: npt.NDArray[np.int64], k: int
     return float(np.mean(shares)) if shares else float("nan")
 
 
-def brier(y: Vector, p: Vector) -> float:
-    """Return the mean squared error of the probabilities."""
-    return float(np.mean((p - y) ** 2))
-
-
-def log_loss(y: Vector, p: Vector) -> float:
-    """Return the mean negative log-likelihood, probabilities kept 1e-7 from certainty."""
-    p = np.clip(p, 1e-7, 1 - 1e-7)
-    return float(-np.mean(y * np.log(p) + (1 - y) * np.log(1 - p)))
-
-
 def calibration_curve(y: Vector, p: Vector, bins: int = 15) -> list[tuple[float, float, int]]:
     """Return (mean probability, share of ones, rows) of bins of equal mass, ascending."""
+    return [(float(p[part].mean()), float(y[part].mean()), len(part)) for part in _bins(p, bins)]
+
+
+def ece(y: Vector, p: Vector, weight: Vector | None = None, bins: int = 15) -> float:
+    """Return the expected calibration error over ``bins`` of equal mass: the mean of |mean probability - share of ones|."""
+    mass = np.ones(len(y)) if weight is None else weight
+    return float(sum(abs(float((mass[part] * (p[part] - y[part])).sum())) for part in _bins(p, bins)) / mass.sum())
+
+
+def _bins(p: Vector, bins: int) -> list[npt.NDArray[np.intp]]:
+    """Return the rows of each bin; rows are not parted by their weight, so that both errors are of the same bins."""
     order = np.argsort(p, kind="stable")
-    return [(float(p[part].mean()), float(y[part].mean()), len(part)) for part in np.array_split(order, min(bins, len(p))) if len(part)]
-
-
-def ece(y: Vector, p: Vector, bins: int = 15) -> float:
-    """Return the expected calibration error over ``bins`` of equal mass."""
-    return sum(count * abs(mean - share) for mean, share, count in calibration_curve(y, p, bins)) / len(y)
+    return [part for part in np.array_split(order, min(bins, len(p))) if len(part)]
