@@ -114,7 +114,7 @@ def _start(
 def _by_the_clock(retrain: Retrain, status: RetrainStatus, table: Timetable, now_ms: int) -> tuple[RetrainStatus, Occasion | None]:
     occasion = by_schedule(status, table, now_ms)
     if occasion is not None:
-        return pass_over(status, table, now_ms), occasion
+        return pass_over(status, table, now_ms, occasion.mode), occasion
     return status, by_age(retrain, status, table, now_ms)
 
 

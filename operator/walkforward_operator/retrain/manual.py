@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
+from walkforward_core.api.recipe import Recipe
 from walkforward_core.names import RUN_ANNOTATION
 from walkforward_core.runs import RunMode, SkippedGate
 
 if TYPE_CHECKING:
     from walkforward_core.api.offline import OfflineGates
+    from walkforward_core.api.retrain import RetrainSpec
 
 __all__ = ["ManualRequest", "RequestError", "gates_of", "parse", "request_digest"]
 
@@ -38,6 +40,11 @@ class ManualRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel", f
     force: bool = False
     skip_gates: Annotated[str, Meta(max_length=256)] = ""
     reason: Annotated[str, Meta(max_length=512)] = ""
+
+    def check(self, spec: RetrainSpec) -> None:
+        """Refuse what ``spec`` has nothing for; raises :class:`RequestError`."""
+        if self.mode is RunMode.CALIBRATE and spec.data.trades is None and spec.recipe != Recipe.RISK_FILTER:
+            raise RequestError("mode 'Calibrate' measures executions, and spec.data.trades does not say where the log of trades is: add it")
 
     def skipped(self, gates: OfflineGates) -> tuple[SkippedGate, ...]:
         """Return the gates to skip, each with the reason.

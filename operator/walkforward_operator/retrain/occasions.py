@@ -57,26 +57,32 @@ def register(retrain: Retrain, status: RetrainStatus, table: Timetable, now_ms: 
 
 
 def by_schedule(status: RetrainStatus, table: Timetable, now_ms: int) -> Occasion | None:
-    """Return the newest slot that is due, over all schedules: they train the same, so one run serves them all."""
-    slot = max(_due(status, table, now_ms).values(), default=None)
-    if slot is None:
-        return None
-    at = instant(slot)
-    return Occasion(trigger=Trigger(id=f"schedule-{at}", kind=TriggerKind.SCHEDULE), as_of=at)
+    """Return the newest slot that is due, over all schedules of a mode: they do the same, so one run serves them all.
+
+    A calibration that is due as well comes first: the training after it counts with what it measured.
+    """
+    for mode in (RunMode.CALIBRATE, RunMode.FULL):
+        slot = max(_due(status, table, now_ms, mode).values(), default=None)
+        if slot is not None:
+            at = instant(slot)
+            name = "schedule" if mode is RunMode.FULL else "calibrate"
+            return Occasion(trigger=Trigger(id=f"{name}-{at}", kind=TriggerKind.SCHEDULE), as_of=at, mode=mode)
+    return None
 
 
-def pass_over(status: RetrainStatus, table: Timetable, now_ms: int) -> RetrainStatus:
-    """Return the status with every slot that is due marked as worked off."""
-    due = _due(status, table, now_ms)
+def pass_over(status: RetrainStatus, table: Timetable, now_ms: int, mode: RunMode | None = None) -> RetrainStatus:
+    """Return the status with every slot that is due, of ``mode`` where one is given, marked as worked off."""
+    due = _due(status, table, now_ms, mode)
     slots = tuple(
         HandledSlot(schedule=one.schedule, slot=instant(due[one.schedule])) if one.schedule in due else one for one in status.slots
     )
     return msgspec.structs.replace(status, slots=slots)
 
 
-def _due(status: RetrainStatus, table: Timetable, now_ms: int) -> dict[str, int]:
+def _due(status: RetrainStatus, table: Timetable, now_ms: int, mode: RunMode | None = None) -> dict[str, int]:
     handled = {slot.schedule: epoch_ms(slot.slot) for slot in status.slots}
-    found = {cron.key: cron.newest(after_ms=handled[cron.key], until_ms=now_ms) for cron in table.crons if handled[cron.key] < now_ms}
+    asked = [cron for cron in table.crons if mode in (None, cron.mode) and handled[cron.key] < now_ms]
+    found = {cron.key: cron.newest(after_ms=handled[cron.key], until_ms=now_ms) for cron in asked}
     return {key: slot for key, slot in found.items() if slot is not None}
 
 
@@ -143,6 +149,8 @@ def _judge(
     handled = (request.id, *status.handled)[:HANDLED_KEPT]
     try:
         skipped = request.skipped(effective_gates(retrain.spec)) if retrain.spec else ()
+        if retrain.spec is not None:
+            request.check(retrain.spec)
     except RequestError as error:
         obstacle = str(error)
     if obstacle:

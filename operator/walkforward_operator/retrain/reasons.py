@@ -42,6 +42,8 @@ class RetrainReason(StrEnum):
     """Nothing to do: there is not enough data yet. The next occasion tries again; `force` of a manual run skips eligibility."""
     DRY_RUN = "DryRun"
     """Nothing to do: the dry or smoke run ended well; nothing was published."""
+    CALIBRATED = "Calibrated"
+    """Nothing to do: what execution costs was measured; runs with `costs.slippage.calibrated` count with it from now on."""
 
     # a run that failed
     BAD_DATA = "BadData"

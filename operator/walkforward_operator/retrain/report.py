@@ -93,8 +93,9 @@ def _view(retrain: Retrain, status: RetrainStatus, seen: Observation, problem: P
     if retrain.spec is not None and retrain.spec.suspend:
         message = "suspended: no run starts while spec.suspend is true"
         return _View(RetrainPhase.SUSPENDED, RetrainReason.SUSPENDED, message, "True")
-    if status.history:
-        return _ended(retrain, status.history[0], next_ms)
+    telling = next((record for record in status.history if not record.aside), None)
+    if telling is not None:
+        return _ended(retrain, telling, next_ms)
     message = "no run yet" + (
         ""
         if next_ms is not None
@@ -140,7 +141,7 @@ def _conditions(view: _View, status: RetrainStatus) -> list[Condition]:
         found.append(Condition(type="Stalled", status="True", reason=view.reason, message=view.message))
     if status.history:
         last = status.history[0]
-        good = last.verdict in {RunVerdict.PUBLISHED, RunVerdict.DRY_RUN}
+        good = last.verdict in {RunVerdict.PUBLISHED, RunVerdict.DRY_RUN, RunVerdict.CALIBRATED}
         found.append(
             Condition(type="Succeeded", status="True" if good else "False", reason=last.reason, message=f"run {last.run}: {last.message}")
         )

@@ -34,15 +34,28 @@ _EXITS: Final = MappingProxyType(
         RunVerdict.PUBLISHED: {ExitCode.DONE},
         RunVerdict.DRY_RUN: {ExitCode.DONE},
         RunVerdict.INELIGIBLE: {ExitCode.DONE},
+        RunVerdict.CALIBRATED: {ExitCode.DONE},
+        RunVerdict.PREPARED: {ExitCode.DONE},
         RunVerdict.REJECTED: {ExitCode.REJECTED},
         RunVerdict.FAILED: {ExitCode.BAD_DATA, ExitCode.BUG, ExitCode.TRANSIENT, ExitCode.BAD_CONFIGURATION},
     }
 )
+_EITHER: Final = {RunVerdict.INELIGIBLE, RunVerdict.FAILED}
+_CAN: Final = MappingProxyType(
+    {
+        RunMode.FULL: {RunVerdict.PUBLISHED, RunVerdict.REJECTED} | _EITHER,
+        RunMode.SMOKE: {RunVerdict.DRY_RUN, RunVerdict.REJECTED} | _EITHER,
+        RunMode.DRY_RUN: {RunVerdict.DRY_RUN} | _EITHER,
+        RunMode.CALIBRATE: {RunVerdict.CALIBRATED} | _EITHER,
+    }
+)
+"""How a run of each mode may end."""
 _REASONS: Final = MappingProxyType(
     {
         RunVerdict.REJECTED: RetrainReason.CANDIDATE_REJECTED,
         RunVerdict.INELIGIBLE: RetrainReason.INELIGIBLE,
         RunVerdict.DRY_RUN: RetrainReason.DRY_RUN,
+        RunVerdict.CALIBRATED: RetrainReason.CALIBRATED,
     }
 )
 
@@ -99,6 +112,8 @@ def _parse(run: CurrentRun, data: bytes, source: str) -> ResultDocument:
     # a trainer that cannot read its run.json knows no run, but says what is wrong with it
     if result.run != run.id and not (result.verdict is RunVerdict.FAILED and not result.run):
         raise Flaw(f"{source} is of run {result.run!r}, not of {run.id!r}")
+    if result.verdict not in _CAN[run.mode]:
+        raise Flaw(f"{source} says {result.verdict}, but a {run.mode} run ends otherwise")
     if result.verdict is RunVerdict.PUBLISHED:
         _check_claim(run, result, source)
     return result
@@ -106,8 +121,6 @@ def _parse(run: CurrentRun, data: bytes, source: str) -> ResultDocument:
 
 def _check_claim(run: CurrentRun, result: ResultDocument, source: str) -> None:
     """Refuse a claim to have published that cannot be true, before anything is read by it."""
-    if run.mode is not RunMode.FULL:
-        raise Flaw(f"{source} says Published, but a {run.mode} run publishes nothing")
     if not within(result.uri, [run.artifacts]):
         raise Flaw(f"{source} has a bundle at {result.uri!r}, outside of {run.artifacts!r}")
     if not (result.version and result.digest and result.model):

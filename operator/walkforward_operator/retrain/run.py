@@ -139,4 +139,7 @@ def finish(status: RetrainStatus, run: CurrentRun, outcome: Outcome, now_ms: int
 def trim(retrain: Retrain, status: RetrainStatus) -> RetrainStatus:
     """Return the status with as much history as the spec asks for; while it cannot be read, nothing is thrown away."""
     limit = retrain.spec.history_limit if retrain.spec else MOST_HISTORY
-    return msgspec.structs.replace(status, history=status.history[:limit])
+    kept, older = status.history[:limit], status.history[limit:]
+    if all(record.aside for record in kept):  # the phase is that of the last run that was none
+        kept += next(((record,) for record in older if not record.aside), ())
+    return msgspec.structs.replace(status, history=kept)

@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from croniter import CroniterBadCronError, CroniterBadDateError, croniter
 
+from walkforward_core.runs import RunMode
+
 if TYPE_CHECKING:
     from walkforward_core.api.retrain import Schedule
 
@@ -45,6 +47,7 @@ class Cron:
 
     expression: str
     time_zone: str
+    mode: RunMode = RunMode.FULL
 
     @classmethod
     def of(cls, schedule: Schedule) -> Cron:
@@ -55,7 +58,7 @@ class Cron:
         ScheduleError
             The expression is no cron expression or never comes (30 February), or there is no such time zone.
         """
-        cron = cls(expression=" ".join(schedule.cron.split()), time_zone=schedule.time_zone)
+        cron = cls(expression=" ".join(schedule.cron.split()), time_zone=schedule.time_zone, mode=RunMode(schedule.mode))
         try:
             cron._zone()
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
@@ -71,7 +74,8 @@ class Cron:
     @property
     def key(self) -> str:
         """What identifies the schedule in the status; an edited schedule is another one."""
-        return f"{self.expression} {self.time_zone}"
+        mode = "" if self.mode is RunMode.FULL else f" {self.mode}"
+        return f"{self.expression} {self.time_zone}{mode}"
 
     def newest(self, *, after_ms: int, until_ms: int) -> int | None:
         """Return the newest slot in (after, until], so of several missed slots the last; None where there is none.

@@ -82,7 +82,7 @@ class CurrentRun(Part, frozen=True, kw_only=True):
     trigger: Trigger
     """What started it and, for a person, who."""
     mode: RunMode
-    """Full, DryRun (stops after eligibility) or Smoke."""
+    """Full, DryRun (stops after eligibility), Smoke or Calibrate."""
     as_of: Instant
     """The instant at which the run pretends to happen; no later bar is read."""
     inputs: Annotated[str, Meta(max_length=64)]
@@ -121,11 +121,11 @@ class RunRecord(Part, frozen=True, kw_only=True):
     trigger: Trigger
     """What started it and, for a person, who."""
     mode: RunMode
-    """Full, DryRun or Smoke."""
+    """Full, DryRun, Smoke or Calibrate."""
     as_of: Instant
     """The instant at which the run pretended to happen."""
     verdict: RunVerdict
-    """Published, Rejected, Ineligible, DryRun or Failed."""
+    """Published, Rejected, Ineligible, DryRun, Calibrated or Failed."""
     reason: Word
     """One word for programs."""
     message: Text = ""
@@ -143,6 +143,11 @@ class RunRecord(Part, frozen=True, kw_only=True):
     finished_at: Instant
     """When its result was verified."""
 
+    @property
+    def aside(self) -> bool:
+        """Whether it says nothing of the model: a calibration leaves the retrain in the phase that it found, unless it failed."""
+        return self.mode is RunMode.CALIBRATE and self.verdict is not RunVerdict.FAILED
+
 
 class LastRun(Part, frozen=True, kw_only=True):
     """The last run that ended, in short."""
@@ -150,7 +155,7 @@ class LastRun(Part, frozen=True, kw_only=True):
     run: Word
     """Name of the run and of its Job."""
     verdict: RunVerdict
-    """Published, Rejected, Ineligible, DryRun or Failed."""
+    """Published, Rejected, Ineligible, DryRun, Calibrated or Failed."""
     started_at: Instant
     """When it was started."""
     finished_at: Instant
@@ -161,7 +166,7 @@ class HandledSlot(Part, frozen=True, kw_only=True):
     """How far one schedule has been worked off."""
 
     schedule: Annotated[str, Meta(max_length=200)]
-    """The schedule, as `<cron> <time zone>`."""
+    """The schedule, as `<cron> <time zone>`, and its mode where that is not Full."""
     slot: Instant
     """Its newest slot that started a run or was passed over; only later slots start one."""
 
@@ -205,7 +210,7 @@ class RetrainStatus(Part, frozen=True, kw_only=True):
     run: CurrentRun | None = None
     """The run that is under way. There is never a second one."""
     history: Annotated[tuple[RunRecord, ...], Meta(max_length=100)] = ()
-    """Runs that have ended, newest first, as many as `spec.historyLimit` says."""
+    """Runs that have ended, newest first, as many as `spec.historyLimit` says; after calibrations alone, also the last other run."""
     manual: ManualRun | None = None
     """The newest manual run that was asked for, and what became of it."""
     handled: Annotated[tuple[Annotated[str, Meta(max_length=128)], ...], Meta(max_length=HANDLED_KEPT)] = ()
