@@ -114,6 +114,44 @@ async def test_ineligible_and_dry_runs_are_no_error(verdict: RunVerdict, phase: 
     assert world.condition("Ready") == ("True", reason)
 
 
+async def test_a_run_says_when_it_is_usually_done() -> None:
+    world = World()
+    for number, minutes in enumerate((3, 20, 5)):
+        world.apply(annotations=manual(f"run-{number}"))
+        await world.settle()
+        [job] = world.active
+        world.now_ms += minutes * MINUTE
+        world.end(job, 0, world.publish(job))
+        await world.settle()
+    world.apply(annotations=manual("broken"))
+    await world.settle()
+    [job] = world.active
+    world.now_ms += 55 * MINUTE  # given up: says nothing of how long such a run takes
+    world.end(job, 70, "")
+    await world.settle()
+    world.apply(annotations=manual("smoke", mode="Smoke"))
+    await world.settle()
+    [job] = world.active
+    assert "usually" not in world.status().message, "no smoke run has ended yet"
+    world.end(job, 0, result(world.document(job), RunVerdict.DRY_RUN).to_bytes().decode())
+    await world.settle()
+
+    world.apply(annotations=manual("next"))
+    await world.settle()
+    [job] = world.active
+    eta = instant(world.now_ms + 5 * MINUTE)
+    run = world.status().run
+    assert run is not None
+    assert run.eta == eta
+    world.pod(job, running={})
+    world.now_ms += 4 * MINUTE + 50_000
+    assert await world.settle() == pytest.approx(11, abs=1), "it looks again when the usual time is over"
+    assert world.status().message.endswith(f"trains; usually done by {eta}")
+    world.now_ms += 11_000
+    await world.settle()
+    assert world.status().message.endswith(f"usually done by {eta}, so it takes longer than usual")
+
+
 async def test_what_asks_for_nothing_costs_nothing() -> None:
     world = World()
     world.apply(HOURLY)

@@ -108,7 +108,7 @@ def _start(
         new, occasion = _by_the_clock(retrain, new, table, now_ms)
     if occasion is None:
         return new
-    return msgspec.structs.replace(new, run=begin(retrain, retrain.spec, occasion, baseline, now_ms))
+    return msgspec.structs.replace(new, run=begin(retrain, retrain.spec, occasion, baseline, now_ms, history=new.history))
 
 
 def _by_the_clock(retrain: Retrain, status: RetrainStatus, table: Timetable, now_ms: int) -> tuple[RetrainStatus, Occasion | None]:
@@ -147,6 +147,8 @@ def _again(status: RetrainStatus, seen: Observation, coming: int | None, now_ms:
     if status.run is not None:
         starting = now_ms - epoch_ms(status.run.started_at) < STARTING_MS
         waits.append(SOON_MS if starting and status.phase is not RetrainPhase.RUNNING else LATER_MS)
+        if status.run.eta is not None and epoch_ms(status.run.eta) >= now_ms:  # its message is another one from then on
+            waits.append(epoch_ms(status.run.eta) + 1_000 - now_ms)
         if seen.progress is not None and seen.progress.again_ms is not None:
             waits.append(seen.progress.again_ms)
     return min(waits, default=None)

@@ -15,6 +15,7 @@ from walkforward_core.runs import RunVerdict
 from walkforward_operator.conditions import Condition, instant, merge
 from walkforward_operator.retrain.model import Stage
 from walkforward_operator.retrain.reasons import RetrainReason
+from walkforward_operator.retrain.schedule import epoch_ms
 from walkforward_operator.retrain.status import RetrainPhase
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def present(
     """Return ``status`` with everything that people and kstatus read; ``next_ms`` is when the clock starts the next run."""
     suspended = retrain.spec is not None and retrain.spec.suspend
     coming = None if suspended or problem is not None else next_ms
-    view = _view(retrain, status, seen, problem, coming)
+    view = _view(retrain, status, seen, problem, coming, now_ms)
     return msgspec.structs.replace(
         status,
         observed_generation=retrain.generation,
@@ -85,9 +86,9 @@ def present(
     )
 
 
-def _view(retrain: Retrain, status: RetrainStatus, seen: Observation, problem: Problem | None, next_ms: int | None) -> _View:
+def _view(retrain: Retrain, status: RetrainStatus, seen: Observation, problem: Problem | None, next_ms: int | None, now_ms: int) -> _View:
     if status.run is not None:
-        return _refused(status, seen) or _under_way(status.run, seen)
+        return _refused(status, seen) or _under_way(status.run, seen, now_ms)
     if problem is not None:
         return _View(RetrainPhase.FAILED, problem.reason, problem.message, "False", stalled=True)
     if retrain.spec is not None and retrain.spec.suspend:
@@ -113,7 +114,7 @@ def _refused(status: RetrainStatus, seen: Observation) -> _View | None:
     return _View(RetrainPhase.WAITING, RetrainReason.JOB_REFUSED, message, "Unknown", reconciling=True)
 
 
-def _under_way(run: CurrentRun, seen: Observation) -> _View:
+def _under_way(run: CurrentRun, seen: Observation, now_ms: int) -> _View:
     progress = seen.progress
     if progress is None:
         message = f"run {run.id} starts ({run.trigger.kind}, as of {run.as_of})"
@@ -122,6 +123,9 @@ def _under_way(run: CurrentRun, seen: Observation) -> _View:
     reason, message = progress.reason, progress.message
     if seen.unavailable:
         reason, message = RetrainReason.STORE_UNAVAILABLE, f"the result of run {run.id} cannot be verified yet: {seen.unavailable}"
+    elif run.eta is not None and progress.ending is None:
+        late = now_ms > epoch_ms(run.eta)
+        message += f"; usually done by {run.eta}{', so it takes longer than usual' if late else ''}"
     return _View(phase, reason, message, "Unknown", reconciling=True)
 
 

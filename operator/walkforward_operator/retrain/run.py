@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -46,8 +47,13 @@ class Occasion:
     skip_gates: tuple[SkippedGate, ...] = ()
 
 
-def begin(retrain: Retrain, spec: RetrainSpec, occasion: Occasion, baseline: Baseline | None, now_ms: int) -> CurrentRun:
-    """Return the run that ``occasion`` starts; ``spec.data.asOf``, where set, wins over the occasion's."""
+def begin(
+    retrain: Retrain, spec: RetrainSpec, occasion: Occasion, baseline: Baseline | None, now_ms: int, *, history: tuple[RunRecord, ...] = ()
+) -> CurrentRun:
+    """Return the run that ``occasion`` starts; ``spec.data.asOf``, where set, wins over the occasion's.
+
+    ``history`` tells how long such runs usually take.
+    """
     as_of, inputs = spec.data.as_of or occasion.as_of, inputs_digest(spec)
     return CurrentRun(
         id=run_name(retrain.name, uid=retrain.uid, inputs=inputs, as_of=as_of, trigger_id=occasion.trigger.id),
@@ -57,6 +63,8 @@ def begin(retrain: Retrain, spec: RetrainSpec, occasion: Occasion, baseline: Bas
         inputs=inputs,
         generation=retrain.generation,
         gates=effective_gates(spec),
+        recipe=spec.recipe,
+        eta=_eta(spec.recipe, occasion.mode, history, now_ms),
         artifacts=spec.artifacts.uri,
         started_at=instant(now_ms),
         deadline=instant(now_ms + spec.job.active_deadline_seconds * 1000),
@@ -65,6 +73,17 @@ def begin(retrain: Retrain, spec: RetrainSpec, occasion: Occasion, baseline: Bas
         baseline=baseline,
         memory_limit=spec.job.resources.limits.get("memory", ""),
     )
+
+
+def _eta(recipe: str, mode: RunMode, history: tuple[RunRecord, ...], now_ms: int) -> str | None:
+    """Return when such a run is usually done; runs that were given up on the way say nothing of the others."""
+    whole = {RunVerdict.PUBLISHED, RunVerdict.REJECTED, RunVerdict.DRY_RUN, RunVerdict.CALIBRATED}
+    took = [
+        epoch_ms(run.finished_at) - epoch_ms(run.started_at)
+        for run in history
+        if (run.recipe, run.mode) == (recipe, mode) and run.verdict in whole
+    ]
+    return instant(now_ms + round(median(took))) if took else None
 
 
 def follow(
@@ -97,7 +116,7 @@ def _not_yet_created(
     if retrain.spec is None or inputs_digest(retrain.spec) == run.inputs:
         return status
     again = Occasion(trigger=run.trigger, as_of=run.as_of, mode=run.mode, force=run.force, skip_gates=run.skip_gates)
-    return msgspec.structs.replace(status, run=begin(retrain, retrain.spec, again, baseline, now_ms))
+    return msgspec.structs.replace(status, run=begin(retrain, retrain.spec, again, baseline, now_ms, history=status.history))
 
 
 def _unverified(status: RetrainStatus, run: CurrentRun, unavailable: str, now_ms: int) -> RetrainStatus:
@@ -115,6 +134,7 @@ def finish(status: RetrainStatus, run: CurrentRun, outcome: Outcome, now_ms: int
         run=run.id,
         trigger=run.trigger,
         mode=run.mode,
+        recipe=run.recipe,
         as_of=run.as_of,
         verdict=outcome.verdict,
         reason=outcome.reason,

@@ -103,6 +103,10 @@ class CurrentRun(Part, frozen=True, kw_only=True):
     """Gates that a person asked to skip, with the reason."""
     baseline: Baseline | None = None
     """The live model that the candidate is compared with."""
+    recipe: Word = ""
+    """Recipe of the run."""
+    eta: Instant | None = None
+    """When such a run is usually done: its start plus the median duration of those of its mode and recipe in the history."""
     memory_limit: Annotated[str, Meta(max_length=40)] = ""
     """Memory limit of the trainer's container."""
     created: bool = False
@@ -122,6 +126,8 @@ class RunRecord(Part, frozen=True, kw_only=True):
     """What started it and, for a person, who."""
     mode: RunMode
     """Full, DryRun, Smoke or Calibrate."""
+    recipe: Word = ""
+    """Recipe of the run."""
     as_of: Instant
     """The instant at which the run pretended to happen."""
     verdict: RunVerdict
