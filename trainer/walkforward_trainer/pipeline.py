@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from walkforward_core.errors import StoreError
 from walkforward_core.objectstore import open_store
 from walkforward_core.runs import ExitCode, ResultDocument, RunMode, RunPart, RunVerdict
+from walkforward_trainer.costs import resolve_costs
+from walkforward_trainer.data.sources import Access
 from walkforward_trainer.errors import Reason, RunError
 from walkforward_trainer.plan import make_plan
 from walkforward_trainer.result import put_result
-from walkforward_trainer.stages import store_errors
+from walkforward_trainer.stages import stage, store_errors
 
 if TYPE_CHECKING:
     from walkforward_core.objectstore import ObjectStore
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from walkforward_trainer.plan import Plan
     from walkforward_trainer.prepare import Prepared
 
-__all__ = ["execute"]
+__all__ = ["execute", "prepare_all"]
 
 log = logging.getLogger("walkforward.trainer")
 
@@ -53,7 +55,7 @@ def execute(run: RunDocument, *, allow_file: bool, now_ms: int, shard: int = 0) 
 
 def _run(run: RunDocument, store: ObjectStore, *, allow_file: bool, now_ms: int) -> ResultDocument:
     plan = make_plan(run)
-    prepared = _prepared(run, plan, store, allow_file=allow_file, now_ms=now_ms)
+    prepared = prepare_all(run, plan, store, allow_file=allow_file, now_ms=now_ms)
     missing = "; ".join(prepared.unmet)
     if missing and not run.force:
         message = f"{missing}; the next occasion tries again"
@@ -67,7 +69,23 @@ def _run(run: RunDocument, store: ObjectStore, *, allow_file: bool, now_ms: int)
         return ResultDocument(run=run.run, verdict=RunVerdict.DRY_RUN, reason=Reason.WOULD_TRAIN, message=message, metrics=found)
     from walkforward_trainer.train import train  # noqa: PLC0415 - onnx loads when there is something to train
 
-    return train(run, plan, prepared, store)
+    return train(run, _with_costs(run, plan, store, allow_file=allow_file), prepared, store)
+
+
+def _with_costs(run: RunDocument, plan: Plan, store: ObjectStore, *, allow_file: bool) -> Plan:
+    """Return the plan with the costs of this run: what was measured and counted up to its ``asOf``."""
+    from walkforward_trainer.calibrator.run import closed_trades  # noqa: PLC0415 - numpy loads when there is something to train
+
+    with stage("costs"), store_errors("artifacts.uri"):
+        costs = resolve_costs(
+            run.spec.costs,
+            plan.recipe,
+            store,
+            artifacts=run.spec.artifacts.uri,
+            as_of_ms=plan.as_of_ms,
+            closed_trades=lambda: closed_trades(plan, Access(allow_file=allow_file)),
+        )
+    return replace(plan, costs=costs)
 
 
 def _shard(run: RunDocument, store: ObjectStore, index: int, *, allow_file: bool, now_ms: int) -> ResultDocument:
@@ -79,7 +97,7 @@ def _shard(run: RunDocument, store: ObjectStore, index: int, *, allow_file: bool
     return shard_result(run, index, prepared)
 
 
-def _prepared(run: RunDocument, plan: Plan, store: ObjectStore, *, allow_file: bool, now_ms: int) -> Prepared:
+def prepare_all(run: RunDocument, plan: Plan, store: ObjectStore, *, allow_file: bool, now_ms: int) -> Prepared:
     """Return the rows of every symbol: those that shards have left, or read here and now."""
     from walkforward_trainer.shards import get_shards, pool  # noqa: PLC0415 - numpy loads when there is something to read
 
