@@ -7,5 +7,8 @@ lock() {
 }
 lock --extra dev --output-file requirements/dev.txt
 for part in operator trainer server; do
-  lock --extra "$part" --constraints requirements/dev.txt --output-file "requirements/$part.txt"
+  # the trainer's image can log to MLflow; a run that does not never loads it
+  [ "$part" = trainer ] && more="--extra tracking" || more=""
+  # shellcheck disable=SC2086 # no word or two
+  lock --extra "$part" $more --constraints requirements/dev.txt --output-file "requirements/$part.txt"
 done

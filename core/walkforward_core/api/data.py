@@ -17,7 +17,7 @@ _IN_THE_STORE = Cel(
     "!self.startsWith('file:')",
     "file:// is for the trainer on a laptop: a cluster has no such folder; upload it to the object store and write s3://bucket/prefix",
 )
-_NO_WAY_UP = Cel("!self.contains('..') && !self.matches('[\\\\s?#]')", "an address has no '..', no white space, no '?' and no '#'")
+_NO_WAY_UP = Cel("!self.contains('..') && !self.matches('[\\\\s#]')", "an address has no '..', no white space and no '#'")
 
 DataUri = Annotated[
     str,
