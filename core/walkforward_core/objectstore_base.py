@@ -71,6 +71,10 @@ class ObjectStore(Protocol):
         """Return the bytes of the object; more than ``limit`` bytes are refused with a plain ``StoreError``."""
         ...
 
+    def get_range(self, uri: str, start: int, length: int) -> bytes:
+        """Return at most ``length`` bytes from ``start`` on, fewer where the object ends; a negative ``start`` counts from the end."""
+        ...
+
     def put(self, uri: str, data: bytes, *, create_only: bool = False, if_match: str | None = None) -> str:
         """Write the object whole and return its new etag.
 

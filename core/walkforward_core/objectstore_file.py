@@ -42,6 +42,13 @@ class FileStore:
                 raise StoreError(f"read {uri}: {size} bytes, at most {limit} are accepted here; check what was written there")
             return path.read_bytes()
 
+    def get_range(self, uri: str, start: int, length: int) -> bytes:
+        """Return some bytes of the file."""
+        with _errors("read", uri), _path(uri).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(max(0, size + start) if start < 0 else start)
+            return file.read(length)
+
     def put(self, uri: str, data: bytes, *, create_only: bool = False, if_match: str | None = None) -> str:
         """Write the file whole and return its etag."""
         path = _path(uri)

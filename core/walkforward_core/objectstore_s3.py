@@ -83,6 +83,21 @@ class S3Store:
                     raise StoreError(f"read {uri}: {size} bytes, at most {limit} are accepted here; check what was written there")
                 return bytes(body.read())
 
+    def get_range(self, uri: str, start: int, length: int) -> bytes:
+        """Return some bytes of the object."""
+        location = _location(uri)
+        wanted = f"bytes={start}" if start < 0 else f"bytes={start}-{start + length - 1}"
+        with self._errors("read", location):
+            try:
+                answer = self._client.get_object(Bucket=location.place, Key=location.key, Range=wanted)
+            except ClientError as error:
+                # 416: the object ends before
+                if int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) == 416:
+                    return b""
+                raise
+            with answer["Body"] as body:
+                return bytes(body.read())[:length]
+
     def put(self, uri: str, data: bytes, *, create_only: bool = False, if_match: str | None = None) -> str:
         """Write the object whole and return its etag."""
         location = _location(uri)

@@ -26,6 +26,18 @@ class ObjectStoreContract:
         assert store.get(f"{base}/a/empty") == b""
         assert store.head(f"{base}/a/model.onnx").size == len(data)
 
+    def test_a_range_ends_where_the_object_does(self, store: ObjectStore, base: str) -> None:
+        data = bytes(range(256)) * 40
+        store.put(f"{base}/x", data)
+        assert store.get_range(f"{base}/x", 1_000, 300) == data[1_000:1_300]
+        assert store.get_range(f"{base}/x", -100, 100) == data[-100:]
+        assert store.get_range(f"{base}/x", -100, 10) == data[-100:-90]
+        assert store.get_range(f"{base}/x", len(data) - 5, 100) == data[-5:]
+        assert store.get_range(f"{base}/x", -10**6, 10**6) == data
+        assert store.get_range(f"{base}/x", len(data) + 5, 100) == b""
+        with pytest.raises(NotFound, match="nothing-here"):
+            store.get_range(f"{base}/nothing-here", 0, 1)
+
     def test_a_put_replaces_and_changes_the_etag(self, store: ObjectStore, base: str) -> None:
         first = store.put(f"{base}/x", b"1")
         second = store.put(f"{base}/x", b"2")
