@@ -138,9 +138,18 @@ class Horizon(Part, frozen=True, kw_only=True):
 
 
 class Costs(Part, frozen=True, kw_only=True):
-    """Cost of one round trip as a fraction of the traded value."""
+    """Cost of one round trip as a fraction of the traded value, and what it follows from: 2 · (fee + slippage · multiplier) / 10,000.
+
+    ``calibration`` is the address of the measurement that the slippage is of, empty where it was assumed; ``closed_trades`` the number
+    that the multiplier follows from, if it does.
+    """
 
     round_trip: float
+    fee_bps: float = 0.0
+    slippage_bps: float = 0.0
+    multiplier: float = 1.0
+    calibration: str = ""
+    closed_trades: int | None = None
 
 
 class DataRecord(Part, frozen=True, kw_only=True, rename={"as_of": "asOf", "from_": "from"}):

@@ -95,7 +95,7 @@ def assemble(run: RunDocument, plan: Plan, rows: Dataset, contents: Contents) ->
         output=Output(),
         decision=plan.decision,
         horizon=Horizon(bars=plan.target.horizon_bars, ms=rows.horizon_ms),
-        costs=Costs(round_trip=plan.round_trip),
+        costs=_costs(plan),
         data=_data(rows, plan),
         validation=_validation(contents.fitted, plan),
         trials=1,
@@ -117,6 +117,18 @@ def _data(rows: Dataset, plan: Plan) -> DataRecord:
         digest=rows.digest,
         symbols=rows.symbols,
         timeframe=plan.data.timeframe,
+    )
+
+
+def _costs(plan: Plan) -> Costs:
+    found = plan.costs
+    return Costs(
+        round_trip=found.round_trip,
+        fee_bps=found.fee_bps,
+        slippage_bps=found.slippage_bps,
+        multiplier=found.multiplier,
+        calibration=found.calibration,
+        closed_trades=found.closed_trades,
     )
 
 

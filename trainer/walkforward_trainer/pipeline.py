@@ -55,6 +55,10 @@ def execute(run: RunDocument, *, allow_file: bool, now_ms: int, shard: int = 0) 
 
 def _run(run: RunDocument, store: ObjectStore, *, allow_file: bool, now_ms: int) -> ResultDocument:
     plan = make_plan(run)
+    if run.mode is RunMode.CALIBRATE:
+        from walkforward_trainer.calibrator.run import calibrate  # noqa: PLC0415 - polars loads when there is something to read
+
+        return calibrate(run, plan, store, Access(allow_file=allow_file))
     prepared = prepare_all(run, plan, store, allow_file=allow_file, now_ms=now_ms)
     missing = "; ".join(prepared.unmet)
     if missing and not run.force:
@@ -110,11 +114,9 @@ def prepare_all(run: RunDocument, plan: Plan, store: ObjectStore, *, allow_file:
 def _of_symbol(run: RunDocument, plan: Plan, index: int, *, allow_file: bool, now_ms: int) -> Prepared:
     from walkforward_trainer.prepare import prepare  # noqa: PLC0415 - polars loads when there is something to read
 
-    with store_errors("data.uri"):
-        source = open_store(plan.data.uri, allow_file=allow_file)
     plan = replace(plan, symbol=run.spec.data.symbols[index])
     try:
-        return prepare(run, plan, source, now_ms=now_ms)
+        return prepare(run, plan, Access(allow_file=allow_file), now_ms=now_ms)
     except RunError as error:
         if len(run.spec.data.symbols) == 1:
             raise

@@ -14,6 +14,7 @@ from walkforward_core.offline import GATES
 from walkforward_core.plugins import PluginError
 from walkforward_core.routing import WithoutModel
 from walkforward_core.runs import RunMode
+from walkforward_trainer.costs import assumed_costs
 from walkforward_trainer.errors import BadConfiguration, Reason
 from walkforward_trainer.labels import classes_of, warmup_of
 from walkforward_trainer.recipes.table import recipes
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from walkforward_core.api.recipe import Calibration, Selection, Sizing, Tuning
     from walkforward_core.api.retrain import RetrainSpec
     from walkforward_core.runs import RunDocument
+    from walkforward_trainer.costs import RunCosts
     from walkforward_trainer.recipes.recipe import Recipe
     from walkforward_trainer.resolved import Model, Quality, Target, Validation
 
@@ -62,15 +64,25 @@ class Plan:
     quality: Quality
     validation: Validation
     embargo_ms: int
-    round_trip: float
+    costs: RunCosts
     gates: OfflineGates
     top_k: int
     config_digest: str
+    fold_models: tuple[Model, ...] = ()
+
+    @property
+    def round_trip(self) -> float:
+        """Cost of both sides as a share of the traded value."""
+        return self.costs.round_trip
 
     @property
     def folds(self) -> int:
         """Number of test blocks."""
         return self.validation.folds
+
+    def model_of(self, fold: int) -> Model:
+        """Return the hyper-parameters of an evaluation fold: those that a search found on its training rows, if there was one."""
+        return self.fold_models[fold] if self.fold_models else self.model
 
     @property
     def trees(self) -> int:
@@ -131,7 +143,7 @@ def make_plan(run: RunDocument) -> Plan:
         quality=filled(recipe.quality, spec.data.quality),
         validation=validation,
         embargo_ms=parse_ms(validation.embargo),
-        round_trip=_round_trip(spec, recipe),
+        costs=assumed_costs(spec.costs, recipe),
         gates=gates,
         top_k=gates.precision_at_k.k if gates.precision_at_k else 20,
         # what the model is made of, and no more: other gates or costs do not make another model
@@ -196,12 +208,6 @@ def _check_features(features: tuple[str, ...], recipe: Recipe) -> None:
     if len(set(features)) != len(features):
         twice = sorted({name for name in features if features.count(name) > 1})
         raise BadConfiguration(Reason.SPEC_INVALID, f"overrides.features: {', '.join(twice)} named twice; name each once")
-
-
-def _round_trip(spec: RetrainSpec, recipe: Recipe) -> float:
-    slippage = spec.costs.slippage
-    bps = recipe.slippage_bps if slippage.bps is None else slippage.bps
-    return 2 * (spec.costs.fee_bps + bps * slippage.multiplier) / 10_000
 
 
 def _rule_bars(base_rule: str) -> int:

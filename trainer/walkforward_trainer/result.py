@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["exit_code", "put_result", "run_folder", "termination_message", "termination_path"]
 
 SHOWN: Final = (AUC, SHARPE, EXPECTANCY, PRECISION_AT_K, "baseRate", "outcomes", "brier", "ece")
-"""The eight metrics of a termination message."""
+"""The eight metrics of a termination message; a calibration has no more than eight."""
 DEFAULT_PATH: Final = "/dev/termination-log"
 PATH_VARIABLE: Final = "WALKFORWARD_TERMINATION_LOG"
 ELLIPSIS: Final = "…"
@@ -34,7 +34,8 @@ def exit_code(result: ResultDocument, failure: ExitCode | None) -> ExitCode:
 
 def termination_message(result: ResultDocument) -> bytes:
     """Return the result in at most :data:`TERMINATION_LIMIT` bytes; ``more`` says that ``result.json`` has more."""
-    metrics = {name: float(f"{result.metrics[name]:.6g}") for name in SHOWN if name in result.metrics}
+    names = list(result.metrics)[: len(SHOWN)] if result.verdict is RunVerdict.CALIBRATED else SHOWN
+    metrics = {name: float(f"{result.metrics[name]:.6g}") for name in names if name in result.metrics}
     short = replace(result, metrics=metrics, more=len(metrics) < len(result.metrics))
     if len(short.to_bytes()) <= TERMINATION_LIMIT:
         return short.to_bytes()

@@ -87,11 +87,11 @@ def judge_candidate(run: RunDocument, plan: Plan, prepared: Prepared, store: Obj
     with stage("evidence"):
         evidence = evaluate(rows, fitted, plan)
         found: dict[str, float] = {}
-        notes: tuple[str, ...] = ()
+        notes = (plan.costs.note,) if plan.costs.note else ()
         if run.baseline is not None:
             compared = compare(load_baseline(store, run.baseline), rows, evidence, plan)
             found = compared.metrics
-            notes = (f"Not compared with the live model: {compared.note}.",) if compared.note else ()
+            notes += (f"Not compared with the live model: {compared.note}.",) if compared.note else ()
     metrics = evidence.metrics | found
     with stage("gates"):
         skipped = {gate.name: gate.reason for gate in run.skip_gates}
