@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 from trainer_runs import HOUR, NOW, eurusd, run_document, spec
 
-from walkforward_core.objectstore import FileStore
 from walkforward_trainer.data.bars import RawBars, read_bars
+from walkforward_trainer.data.sources import Access
 from walkforward_trainer.errors import BadConfiguration, BadData, Reason, RunError
 from walkforward_trainer.plan import make_plan
 
@@ -39,7 +39,7 @@ def frame(count: int = 30) -> pl.DataFrame:
 def read(uri: Path | str, **data: Any) -> RawBars:
     fields = spec(uri, "file:///models")
     fields["data"] |= data
-    return read_bars(FileStore(), make_plan(run_document(fields, AS_OF)), now_ms=NOW)
+    return read_bars(Access(allow_file=True), make_plan(run_document(fields, AS_OF)), now_ms=NOW)
 
 
 def write(table: pl.DataFrame, path: Path) -> Path:
@@ -73,7 +73,7 @@ def test_the_bar_that_is_still_open_at_as_of_is_left_out(tmp_path: Path) -> None
     path = write(frame(24), tmp_path / "b.csv")
     assert len(read(path).bars) == 24
     fields = spec(path, "file:///models")
-    late = read_bars(FileStore(), make_plan(run_document(fields, "2024-01-01T23:59:59Z")), now_ms=NOW)
+    late = read_bars(Access(allow_file=True), make_plan(run_document(fields, "2024-01-01T23:59:59Z")), now_ms=NOW)
     assert (len(late.bars), late.later) == (23, 1)
 
 
@@ -114,7 +114,7 @@ def test_daily_dates(tmp_path: Path) -> None:
 def test_columns_in_any_case_and_an_unnamed_index() -> None:
     assert eurusd().read_text(encoding="utf-8").startswith(",Open,High,Low,Close,Volume")
     fields = spec(eurusd(), "file:///models")
-    raw = read_bars(FileStore(), make_plan(run_document(fields)), now_ms=NOW)
+    raw = read_bars(Access(allow_file=True), make_plan(run_document(fields)), now_ms=NOW)
     assert (len(raw.bars), raw.later) == (2200, 2800)
 
 
@@ -157,7 +157,11 @@ def bad(table: pl.DataFrame, **columns: Any) -> pl.DataFrame:
         (bad(frame(), time=pl.lit(None)), Reason.TIME_STAMPS, "30 rows have no time stamp"),
         (frame().clear(), Reason.EMPTY_WINDOW, "no rows"),
         (bad(frame(), time=pl.col("time") + pl.duration(days=400)), Reason.EMPTY_WINDOW, "no bar was closed at asOf"),
-        (bad(frame(), time=pl.col("time") + pl.duration(days=3650)), Reason.FUTURE_BARS, "30 bars lie in the future"),
+        (
+            bad(frame(), time=pl.col("time") + pl.duration(days=3650)),
+            Reason.FUTURE_BARS,
+            "bars lie in the future, the last closes at 20",
+        ),
     ],
 )
 def test_bad_files_are_refused_by_name(tmp_path: Path, table: pl.DataFrame, reason: Reason, words: str) -> None:

@@ -13,6 +13,7 @@ from trainer_runs import HOUR, NOW, RISK, random_bars, run_document, spec
 from walkforward_core.objectstore import open_store
 from walkforward_core.runs import ExitCode, RunDocument, RunPart, RunVerdict
 from walkforward_trainer.__main__ import main
+from walkforward_trainer.data.sources import Access
 from walkforward_trainer.errors import Reason
 from walkforward_trainer.pipeline import execute
 from walkforward_trainer.plan import make_plan
@@ -53,7 +54,7 @@ def test_shards_gathered_are_the_rows_of_one_process(tmp_path: Path) -> None:
         assert result.message.startswith(f"{SYMBOLS[index]}: 1000 rows")
     gathered = pool(get_shards(store, run)).rows
     plan = make_plan(run)
-    alone = pool([prepare(run, replace(plan, symbol=one), store, now_ms=NOW) for one in SYMBOLS]).rows
+    alone = pool([prepare(run, replace(plan, symbol=one), Access(allow_file=True), now_ms=NOW) for one in SYMBOLS]).rows
     for name in ("x", "y", "t0", "t1", "returns", "base", "weight", "symbol"):
         np.testing.assert_array_equal(getattr(gathered, name), getattr(alone, name))
     assert (gathered.symbols, gathered.digest, gathered.warmup, gathered.horizon_ms) == (SYMBOLS, alone.digest, alone.warmup, 5 * HOUR)

@@ -12,9 +12,9 @@ from walkforward_trainer.rows import bar_features, label_bars
 from walkforward_trainer.stages import stage
 
 if TYPE_CHECKING:
-    from walkforward_core.objectstore import ObjectStore
     from walkforward_core.runs import RunDocument
     from walkforward_trainer.data.quality import QualityFacts
+    from walkforward_trainer.data.sources import Access
     from walkforward_trainer.dataset import Dataset
     from walkforward_trainer.plan import Plan
 
@@ -30,7 +30,7 @@ class Prepared:
     unmet: tuple[str, ...]
 
 
-def prepare(run: RunDocument, plan: Plan, store: ObjectStore, *, now_ms: int) -> Prepared:
+def prepare(run: RunDocument, plan: Plan, access: Access, *, now_ms: int) -> Prepared:
     """Return what there is to train on.
 
     Raises
@@ -39,7 +39,7 @@ def prepare(run: RunDocument, plan: Plan, store: ObjectStore, *, now_ms: int) ->
         The bars cannot be read, or are not what the spec says.
     """
     with stage("bars"):
-        raw = read_bars(store, plan, now_ms=now_ms)
+        raw = read_bars(access, plan, now_ms=now_ms)
     with stage("quality"):
         window = check_quality(raw, plan)
     with stage("features"):

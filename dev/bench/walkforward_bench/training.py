@@ -21,8 +21,8 @@ import yaml
 
 from walkforward_bench.record import ROOT
 from walkforward_bench.venvs import environment
-from walkforward_core.objectstore import open_store
 from walkforward_demo.bars import eurusd
+from walkforward_trainer.data.sources import Access
 from walkforward_trainer.plan import make_plan
 from walkforward_trainer.prepare import prepare
 from walkforward_trainer.specfile import load
@@ -87,7 +87,7 @@ def _matrix(path: Path, spec: Path) -> tuple[Plan, int]:
     now_ms = time.time_ns() // 1_000_000
     run: RunDocument = load(spec, now_ms=now_ms)
     plan = make_plan(run)
-    prepared = prepare(run, plan, open_store(run.spec.data.uri, allow_file=True), now_ms=now_ms)
+    prepared = prepare(run, plan, Access(allow_file=True), now_ms=now_ms)
     labels = prepared.rows
     splits = purged_k_fold(labels.t0, labels.t1, plan.folds, plan.embargo_ms)
     arrays: dict[str, Any] = {f"train{fold}": split.train[labels.known[split.train]] for fold, split in enumerate(splits)}

@@ -1,28 +1,40 @@
-"""Stage 1, bars: files → the bars of one symbol that were closed at ``asOf``, times in UTC at the close of each bar."""
+"""Stage 1, bars: rows of a table → the bars of one symbol that were closed at ``asOf``, times in UTC at the close of each bar."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from walkforward_core.api.data import BarTime
+from walkforward_core.durations import parse_ms
 from walkforward_core.features import Bars
-from walkforward_trainer.data.tables import PRICES, fetch, read_table
-from walkforward_trainer.errors import BadConfiguration, BadData, Reason
+from walkforward_trainer.data.instants import DAY_MS, show
+from walkforward_trainer.data.sources import Source, Span
+from walkforward_trainer.data.tables import PRICES, Column, Kind, read
+from walkforward_trainer.errors import BadData, Reason
 from walkforward_trainer.specfile import timestamp
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    import polars as pl
 
-    from walkforward_core.objectstore import ObjectStore
+    from walkforward_trainer.data.sources import Access
+    from walkforward_trainer.data.tables import Part
     from walkforward_trainer.plan import Plan
 
 __all__ = ["RawBars", "read_bars"]
 
-DAY_MS = 86_400_000
+TIME_NAMES: Final = ("timestamp", "ts", "datetime", "date", "open_time", "")
+"""Names under which the time stamp is found as well; the empty one is a data frame's unnamed index."""
+COLUMNS: Final = (
+    Column("time", Kind.TIME, aliases=TIME_NAMES),
+    *(Column(name) for name in PRICES),
+    Column("symbol", Kind.TEXT, required=False),
+)
+SHOWN: Final = 10
+"""Names of other symbols in a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,114 +46,134 @@ class RawBars:
     later: int
 
 
-def read_bars(store: ObjectStore, plan: Plan, *, now_ms: int) -> RawBars:
-    """Return every bar of the plan's symbol that was closed at ``asOf``; the bar that is still open then is not among them.
+def read_bars(access: Access, plan: Plan, *, now_ms: int) -> RawBars:
+    """Return the plan's bars that were closed at ``asOf``; the bar that is still open then is not among them.
+
+    Of date partitions, newest first, only those are read that the window and its warm-up reach into.
 
     Raises
     ------
     BadData, BadConfiguration, Transient
-        As ``fetch`` and ``read_table`` do; no rows of the symbol; nothing before ``asOf``; bars from the future.
+        As ``read`` does; no rows of the symbol; nothing before ``asOf``; bars from the future; files that overlap in time.
     """
-    files = fetch(store, plan.data.uri, plan.data.format)
-    parts = [_of_symbol(read_table(name, data, plan.data.format), name, plan) for name, data in files]
-    parts = [part for part in parts if len(part)]
-    # one file after the other in time, whatever their names are; inside a file the order is looked at as it stands
-    parts.sort(key=lambda part: int(part.time[0]))
-    if not parts:
-        raise BadData(Reason.EMPTY_WINDOW, f"data.uri {plan.data.uri}: no rows; check the address and what was written there")
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = whole.append(part)
-    latest = int(whole.time.max())
-    if latest > max(now_ms, plan.as_of_ms) + DAY_MS:
-        raise BadData(
-            Reason.FUTURE_BARS,
-            f"data.uri: {int((whole.time > max(now_ms, plan.as_of_ms) + DAY_MS).sum())} bars lie in the future, the last closes at "
-            f"{_show(latest)}, it is {_show(now_ms)} now; check the unit and data.timeZone of the time stamps",
-        )
-    closed = whole.time <= plan.as_of_ms
-    if not closed.any():
-        raise BadData(
+    # a stamp at the open means that the bar is known one bar later
+    shift = plan.bar_ms if plan.data.bar_time is BarTime.OPEN else 0
+    span = Span(until_ms=plan.as_of_ms + 1 - shift, since_ms=_since(plan), slack_ms=plan.bar_ms)
+    source, found = Source.of("data", plan.data), _Found(shift=shift)
+    for part in read(access, source, COLUMNS, span, zone=plan.data.time_zone):
+        found.add(part, plan.symbol)
+        if found.last_ms is not None and found.last_ms > max(now_ms, plan.as_of_ms) + DAY_MS:
+            raise BadData(
+                Reason.FUTURE_BARS,
+                f"{part.name}: bars lie in the future, the last closes at {show(found.last_ms)}, it is {show(now_ms)} now; "
+                "check the unit and data.timeZone of the time stamps",
+            )
+        if part.older_ms is not None and _enough(found, part.older_ms, plan):
+            break
+    if not found.files:
+        raise _nothing(found, plan)
+    return RawBars(bars=_joined(found.files), files=found.count, later=found.later)
+
+
+class _Found:
+    """What was read so far, by file: arrays by column, ``time`` at the close; and what the files hold beside it."""
+
+    def __init__(self, *, shift: int) -> None:
+        self.shift = shift
+        self.files: dict[str, list[dict[str, npt.NDArray[Any]]]] = {}
+        self.count = 0
+        self.later = 0
+        self.first_ms: int | None = None
+        self.last_ms: int | None = None
+        self.strangers: set[str] = set()
+
+    def add(self, part: Part, symbol: str) -> None:
+        """Take over the rows of ``symbol``; a table without a symbol column is all of that symbol."""
+        import polars as pl  # noqa: PLC0415 - the command line answers before it loads
+
+        self.count += part.first_ms is not None
+        self.later += part.later
+        if part.first_ms is not None and part.last_ms is not None:
+            first, last = part.first_ms + self.shift, part.last_ms + self.shift
+            self.first_ms = first if self.first_ms is None else min(self.first_ms, first)
+            self.last_ms = last if self.last_ms is None else max(self.last_ms, last)
+        own = part.frame
+        if "symbol" in own.columns:
+            own = part.frame.filter(pl.col("symbol") == symbol)
+            if own.height < part.frame.height and len(self.strangers) < SHOWN:
+                self.strangers |= set(map(str, part.frame.get_column("symbol").unique().head(SHOWN).to_list())) - {symbol}
+        if own.height:
+            arrays = {name: own.get_column(name).fill_null(float("nan")).to_numpy() for name in PRICES}
+            self.files.setdefault(part.name, []).append({"time": own.get_column("time").to_numpy() + self.shift} | arrays)
+
+    def since(self, close_ms: int) -> int:
+        """Return how many bars of the symbol were closed at ``close_ms`` or later."""
+        return sum(int((part["time"] >= close_ms).sum()) for parts in self.files.values() for part in parts)
+
+
+def _since(plan: Plan) -> int | None:
+    """Return a time before which no row is of use: the warm-up cannot reach further back without a gap that is refused."""
+    if plan.window_ms is None:
+        return None
+    return plan.as_of_ms - plan.window_ms - (plan.warmup_bars + 1) * max(plan.bar_ms, parse_ms(plan.quality.max_gap))
+
+
+def _enough(found: _Found, older_ms: int, plan: Plan) -> bool:
+    """Return whether window and warm-up are there, when all that was not read is older than ``older_ms``, by its stamp."""
+    known = found.since(older_ms + found.shift)
+    if plan.window_bars is not None and known >= plan.window_bars + plan.warmup_bars:
+        return True
+    if plan.window_ms is None:
+        return False
+    # a bar belongs to the window when it opens in it
+    start = plan.as_of_ms - plan.window_ms + plan.bar_ms
+    return older_ms + found.shift <= start and known - found.since(start) >= plan.warmup_bars
+
+
+def _nothing(found: _Found, plan: Plan) -> BadData:
+    """Return why there is no bar at all."""
+    where = f"data.uri {plan.data.uri}"
+    if found.strangers:
+        names = ", ".join(sorted(found.strangers)[:SHOWN])
+        return BadData(Reason.SYMBOL_MISSING, f"{where}: no rows of symbol {plan.symbol!r}, there are {names}; correct data.symbols")
+    if found.first_ms is None or found.last_ms is None:
+        return BadData(Reason.EMPTY_WINDOW, f"{where}: no rows; check the address and what was written there")
+    as_of = timestamp(plan.as_of_ms)
+    if found.first_ms > plan.as_of_ms:
+        return BadData(
             Reason.EMPTY_WINDOW,
-            f"data: no bar was closed at asOf {timestamp(plan.as_of_ms)}, the first one closes at {_show(int(whole.time.min()))}; "
+            f"data: no bar was closed at asOf {as_of}, the first one closes at {show(found.first_ms)}; "
             "choose a later data.asOf or older data",
         )
-    return RawBars(bars=whole[closed], files=len(files), later=int((~closed).sum()))
+    return BadData(
+        Reason.EMPTY_WINDOW,
+        f"data.window {plan.data.window} before asOf {as_of} holds no bar, the newest closes at {show(found.last_ms)}; deliver newer bars, "
+        "or choose an earlier data.asOf",
+    )
 
 
-def _of_symbol(frame: pl.DataFrame, name: str, plan: Plan) -> Bars:
-    """Return the rows of the plan's symbol; a file without a symbol column is all of that symbol."""
-    import polars as pl  # noqa: PLC0415 - the command line answers before it loads
+def _joined(files: dict[str, list[dict[str, npt.NDArray[Any]]]]) -> Bars:
+    """Return the bars of all files, one after the other in time, whatever their names are; inside a file as they stand.
 
-    if "symbol" in frame.columns:
-        chosen = frame.filter(pl.col("symbol") == plan.symbol)
-        if frame.height and not chosen.height:
-            found = ", ".join(sorted(map(str, frame.get_column("symbol").unique().to_list()))[:10])
-            raise BadData(Reason.SYMBOL_MISSING, f"{name}: no rows of symbol {plan.symbol!r}, there are {found}; correct data.symbols")
-        frame = chosen
-    opened = plan.data.bar_time is BarTime.OPEN
-    close_ms = _epoch_ms(frame.get_column("time"), name, plan.data.time_zone) + (plan.bar_ms if opened else 0)
-    columns = {column: frame.get_column(column).fill_null(float("nan")).to_numpy() for column in PRICES}
-    return Bars(time=close_ms, **columns)
+    Takes the arrays out of ``files``, so that no more than one column is held twice.
+    """
+    names = sorted(files, key=lambda name: int(files[name][0]["time"][0]))
+    for one, other in pairwise(names):
+        _check_apart(one, files[one], other, files[other])
+    parts = [part for name in names for part in files[name]]
+    if len(parts) == 1:
+        return Bars(**parts[0])
+    return Bars(**{column: np.concatenate([part.pop(column) for part in parts]) for column in ("time", *PRICES)})
 
 
-def _epoch_ms(series: pl.Series, name: str, zone: str) -> npt.NDArray[np.int64]:
-    """Return time stamps of any usual kind in epoch milliseconds UTC; ``zone`` is for those that carry none."""
-    import polars as pl  # noqa: PLC0415 - see _of_symbol
-
-    if series.null_count():
-        raise BadData(Reason.TIME_STAMPS, f"{name}: {series.null_count()} rows have no time stamp; remove or repair them")
-    try:
-        if series.dtype == pl.String:
-            series = _parse(series, name)
-        if series.dtype.is_numeric():
-            return _from_number(series.cast(pl.Int64).to_numpy())
-        if series.dtype == pl.Date:
-            series = series.cast(pl.Datetime("ms"))
-        if not isinstance(series.dtype, pl.Datetime):
-            raise BadData(Reason.TIME_STAMPS, f"{name}: time stamps are {series.dtype}; write ISO 8601, or a number since 1970 in UTC")
-        if series.dtype.time_zone is None:
-            series = series.dt.replace_time_zone(zone, ambiguous="raise", non_existent="raise")
-        return series.dt.epoch("ms").to_numpy()
-    except pl.exceptions.PolarsError as error:
-        first = str(error).splitlines()[0].partition(". You may")[0]
-        if "parse time zone" in first:
-            raise BadConfiguration(Reason.SPEC_INVALID, f"data.timeZone {zone!r}: {first}; write an IANA name, Europe/London") from error
+def _check_apart(one: str, parts: list[dict[str, npt.NDArray[Any]]], other: str, others: list[dict[str, npt.NDArray[Any]]]) -> None:
+    """Refuse two files of which one begins before the other ends."""
+    end, start = max(int(part["time"].max()) for part in parts), min(int(part["time"].min()) for part in others)
+    if start <= end:
+        shared = len(np.intersect1d(np.concatenate([part["time"] for part in parts]), np.concatenate([part["time"] for part in others])))
+        what = f"{shared} bars are in both" if shared else "their bars mix"
         raise BadData(
-            Reason.TIME_STAMPS,
-            f"{name}: time stamps are not unambiguous ISO 8601 in {zone}: {first}; deliver them in UTC or with an offset",
-        ) from error
-
-
-def _parse(series: pl.Series, name: str) -> pl.Series:
-    """Return ISO 8601 text as instants; text with an offset is UTC at once. Other orders of day and month would be guessed: refused."""
-    text = series.str.strip_chars()
-    strange = text.filter(~text.str.contains(r"^\d{4}-\d{2}-\d{2}([T ]|$)"))
-    if len(strange):
-        raise BadData(
-            Reason.TIME_STAMPS,
-            f"{name}: {len(strange)} time stamps are not ISO 8601, the first is {strange[0]!r}; write 2026-01-31T13:00:00Z",
+            Reason.DUPLICATE_BARS if shared else Reason.OUT_OF_ORDER,
+            f"data: {other} begins at {timestamp(start)}, before {one} ends at {timestamp(end)}, and {what}; "
+            "keep each bar in one file, and files apart in time",
         )
-    offset = text.str.contains(r"([Zz]|[+-]\d{2}:?\d{2})$") & (text.str.len_chars() > len("2026-01-31"))
-    if offset.any() and not offset.all():
-        raise BadData(Reason.TIME_STAMPS, f"{name}: {int((~offset).sum())} of {len(text)} time stamps have no offset; give all or none one")
-    aware = bool(len(text)) and bool(offset[0])
-    return text.str.to_datetime(time_unit="ms", time_zone="UTC" if aware else None, strict=True)
-
-
-def _from_number(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return epoch numbers in milliseconds; their size tells seconds, milliseconds, microseconds and nanoseconds apart."""
-    size = int(np.abs(values).max(initial=0))
-    if size < 10**11:
-        return values * 1_000
-    if size < 10**14:
-        return values.astype(np.int64)
-    return values // (1_000 if size < 10**17 else 1_000_000)
-
-
-def _show(epoch_ms: int) -> str:
-    """Return a time that may be absurd, as the data's are when the unit is wrong."""
-    try:
-        return timestamp(epoch_ms)
-    except (ValueError, OverflowError, OSError):
-        return f"{epoch_ms} ms after 1970"

@@ -1,123 +1,161 @@
-"""Files of bars in any of four formats, as one polars frame with the columns that bars have."""
+"""Tables of any kind as polars frames with the columns that were asked for, rows of the span only, a bounded number at a time."""
 
 from __future__ import annotations
 
-import io
-from contextlib import suppress
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from walkforward_core.api.data import DataFormat
-from walkforward_core.errors import Forbidden, NotFound, StoreError, Unavailable
-from walkforward_trainer.errors import BadConfiguration, BadData, Reason, Transient
+from walkforward_trainer.data.columns import Column, Kind, resolve, typed
+from walkforward_trainer.data.formats import open_table, unreadable
+from walkforward_trainer.data.instants import epoch_ms, show
+from walkforward_trainer.data.sources import contents, listing, partition_end
+from walkforward_trainer.errors import BadData, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterator, Sequence
 
+    import numpy as np
+    import numpy.typing as npt
     import polars as pl
 
-    from walkforward_core.objectstore import ObjectStore
+    from walkforward_trainer.data.columns import Found
+    from walkforward_trainer.data.sources import Access, Entry, Source, Span
 
-__all__ = ["PRICES", "fetch", "read_table"]
+__all__ = ["PRICES", "Column", "Kind", "Part", "read"]
 
 PRICES: Final = ("open", "high", "low", "close", "volume")
-TIME_NAMES: Final = ("time", "timestamp", "ts", "datetime", "date", "open_time", "")
-"""Names under which the time stamp is found, the first of them wins; the empty one is a data frame's unnamed index."""
-SUFFIXES: Final[Mapping[DataFormat, tuple[str, ...]]] = {
-    DataFormat.PARQUET: (".parquet", ".pq"),
-    DataFormat.CSV: (".csv", ".csv.gz"),
-    DataFormat.FEATHER: (".feather", ".arrow", ".ipc"),
-    DataFormat.JSONL: (".jsonl", ".ndjson", ".jsonl.gz"),
-}
+ROWS: Final = 1 << 20
+"""Rows of a part: what is held twice while it is taken over."""
 
 
-def fetch(store: ObjectStore, uri: str, kind: DataFormat) -> list[tuple[str, bytes]]:
-    """Return address and bytes of the file at ``uri``, or of all files of that format below it.
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some rows of one table, in the order in which they stand.
+
+    Parameters
+    ----------
+    name
+        The file's address, or the database's field in the spec.
+    frame
+        The rows of the span, columns by the names asked for.
+    rows, later
+        On the first part of a file how many rows it has, and how many lie at or after the end of the span; else 0.
+    first_ms, last_ms
+        On the same its earliest and latest time stamp, whether in the span or not.
+    older_ms
+        On the last part of a file: rows of the files that follow all lie before it, where that is known.
+    """
+
+    name: str
+    frame: pl.DataFrame
+    rows: int = 0
+    later: int = 0
+    first_ms: int | None = None
+    last_ms: int | None = None
+    older_ms: int | None = None
+
+
+def read(access: Access, source: Source, columns: Sequence[Column], span: Span, *, zone: str = "Etc/UTC") -> Iterator[Part]:
+    """Yield the rows of ``source`` whose first TIME column lies in ``span``; date partitions newest first, other files by name.
+
+    ``zone`` is for time stamps that carry none. A caller may stop early: nothing is held that it did not take.
 
     Raises
     ------
     BadData, BadConfiguration, Transient
-        Nothing there; not allowed, or no address; the store does not answer.
+        Nothing there, not of that format, a column is missing or holds something else; not allowed; not reachable.
     """
-    try:
-        if not uri.endswith("/"):
-            with suppress(NotFound):  # then it is a prefix
-                return [(uri, store.get(uri))]
-        names = [name for name in store.list(uri.rstrip("/") + "/") if name.lower().endswith(SUFFIXES[kind])]
-        if not names:
-            raise BadData(
-                Reason.DATA_NOT_FOUND,
-                f"data.uri {uri}: neither a file nor a prefix with {' or '.join(SUFFIXES[kind])} files; check the address and data.format",
-            )
-        return [(name, store.get(name)) for name in names]
-    except Unavailable as error:
-        raise Transient(Reason.STORE_UNAVAILABLE, f"data.uri: {error}") from error
-    except Forbidden as error:
-        raise BadConfiguration(Reason.FORBIDDEN, f"data.uri: {error}") from error
-    except NotFound as error:
-        raise BadData(Reason.DATA_NOT_FOUND, f"data.uri: {error}") from error
-    except StoreError as error:
-        raise BadConfiguration(Reason.STORE_REFUSED, f"data.uri: {error}") from error
+    if source.format is DataFormat.POSTGRES or source.format is DataFormat.SQLITE:
+        raise NotImplementedError
+    entries = listing(access, source, span)
+    for entry, following in zip(entries, [*entries[1:], None], strict=True):
+        older = partition_end(following.day_ms, span) if following is not None and following.day_ms is not None else None
+        yield from _file(access, source, entry, columns, span, zone=zone, older_ms=older)
 
 
-def read_table(name: str, data: bytes, kind: DataFormat) -> pl.DataFrame:
-    """Return the columns ``time``, the :data:`PRICES` as float64 and, where there is one, ``symbol`` of one file, rows as they stand.
+def _file(
+    access: Access, source: Source, entry: Entry, columns: Sequence[Column], span: Span, *, zone: str, older_ms: int | None
+) -> Iterator[Part]:
+    """Yield the parts of one file, at least one; the time stamps decide which rows are decoded at all."""
+    data = contents(access, source, entry)
+    with _decoding(source, entry.uri):
+        table = open_table(data, source, entry.uri)
+        found = resolve(columns, table.collect_schema(), source, entry.uri)
+        key = found[0]
+        # of the whole file: the unit of numbers is told by the largest of them
+        stamps = table.select(key.expression.alias(key.name)).collect().to_series()
+        stated = stamps.is_not_null().to_numpy() if key.blank else None
+        time = epoch_ms(stamps if stated is None else stamps.fill_null(strategy="max"), entry.uri, zone)
+        del stamps
+    wanted = time < span.until_ms
+    later = len(time) - int(wanted.sum())
+    if span.since_ms is not None:
+        wanted &= time >= span.since_ms
+    if stated is not None:
+        wanted &= stated
+    facts = _facts(time, entry, span)
+    parts = [slice(start, start + ROWS) for start in range(0, len(time), ROWS) if wanted[start : start + ROWS].any()] or [slice(0, 0)]
+    for number, rows in enumerate(parts, 1):
+        with _decoding(source, entry.uri):
+            frame = _rows(table, found, time[rows], rows.start, wanted[rows], name=entry.uri, zone=zone)
+        first, last = facts if number == 1 else (None, None)
+        yield Part(
+            entry.uri,
+            frame,
+            rows=len(time) if number == 1 else 0,
+            later=later if number == 1 else 0,
+            first_ms=first,
+            last_ms=last,
+            older_ms=older_ms if number == len(parts) else None,
+        )
+
+
+def _rows(
+    table: pl.LazyFrame,
+    found: Sequence[Found],
+    time: npt.NDArray[np.int64],
+    start: int,
+    wanted: npt.NDArray[np.bool_],
+    *,
+    name: str,
+    zone: str,
+) -> pl.DataFrame:
+    """Return the ``wanted`` ones of the rows from ``start`` on, whose times are known, with every column as its kind says."""
+    import polars as pl  # noqa: PLC0415 - the command line answers before it loads
+
+    others = table.slice(start, len(time)).select(column.expression.alias(column.name) for column in found[1:]).collect()
+    frame = pl.DataFrame([pl.Series(found[0].name, time), *others.get_columns()])
+    return typed(frame if wanted.all() else frame.filter(pl.Series(wanted)), found, name, zone)
+
+
+def _facts(time: npt.NDArray[np.int64], entry: Entry, span: Span) -> tuple[int | None, int | None]:
+    """Return the first and the last time of a file.
 
     Raises
     ------
     BadData
-        Not of that format, or a column is missing or holds something else.
+        A row is later than its partition: those before the window are not read because none may have such.
     """
-    import polars as pl  # noqa: PLC0415 - the command line answers before it loads
+    if not len(time):
+        return None, None
+    first, last = int(time.min()), int(time.max())
+    if entry.day_ms is not None and last >= partition_end(entry.day_ms, span):
+        raise BadData(
+            Reason.TIME_STAMPS,
+            f"{entry.uri}: a row is of {show(last)}, days after the partition that it lies in; write rows into the folder of their day, "
+            "or into folders whose names are no dates",
+        )
+    return first, last
+
+
+@contextmanager
+def _decoding(source: Source, name: str) -> Iterator[None]:
+    """Turn what a decoder raises into a refusal of the file."""
+    import polars as pl  # noqa: PLC0415 - see _rows
 
     try:
-        frame = _readers()[kind](data)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
-        raise BadData(
-            Reason.DATA_UNREADABLE, f"{name}: not readable as {kind}: {_first_line(error)}; check data.format and the file"
-        ) from error
-    return _columns(frame, name)
-
-
-def _readers() -> Mapping[DataFormat, Callable[[bytes], pl.DataFrame]]:
-    import polars as pl  # noqa: PLC0415 - see read_table
-
-    return {
-        DataFormat.PARQUET: lambda data: pl.read_parquet(io.BytesIO(data)),
-        # a volume that is whole for a thousand rows may have a fraction later
-        DataFormat.CSV: lambda data: pl.read_csv(io.BytesIO(data), infer_schema_length=None, null_values=["", "NA", "NaN", "nan", "null"]),
-        DataFormat.FEATHER: lambda data: pl.read_ipc(io.BytesIO(data)),
-        DataFormat.JSONL: lambda data: pl.read_ndjson(io.BytesIO(data), infer_schema_length=None),
-    }
-
-
-def _columns(frame: pl.DataFrame, name: str) -> pl.DataFrame:
-    import polars as pl  # noqa: PLC0415 - see read_table
-
-    by_lower: dict[str, str] = {}
-    for column in frame.columns:
-        by_lower.setdefault(column.strip().lower(), column)
-    time = next((by_lower[alias] for alias in TIME_NAMES if alias in by_lower), None)
-    missing = [column for column in PRICES if column not in by_lower] + (["time"] if time is None else [])
-    if missing or time is None:
-        raise BadData(
-            Reason.COLUMN_MISSING,
-            f"{name}: no column {', '.join(missing)} among {', '.join(map(repr, frame.columns))}; rename or add it (case does not matter)",
-        )
-    picked = [pl.col(time).alias("time")]
-    for column in PRICES:
-        series = frame.get_column(by_lower[column])
-        if frame.height and not (series.dtype.is_numeric() or series.dtype == pl.Null):
-            sample = series.drop_nulls().head(1).to_list()
-            raise BadData(
-                Reason.COLUMN_TYPE,
-                f"{name}: column {by_lower[column]!r} is {series.dtype}, not a number (first value {sample[0] if sample else None!r}); "
-                "write plain numbers with a decimal point",
-            )
-        picked.append(pl.col(by_lower[column]).cast(pl.Float64).alias(column))
-    if "symbol" in by_lower:
-        picked.append(pl.col(by_lower["symbol"]).cast(pl.String).alias("symbol"))
-    return frame.select(picked)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+        yield
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, OverflowError) as error:
+        raise unreadable(error, source, name) from error

@@ -1,0 +1,97 @@
+"""Files of four formats as lazy polars frames over bytes in memory: only the columns and rows that are taken are decoded."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from typing import TYPE_CHECKING, Final
+
+from walkforward_core.api.data import DataFormat
+from walkforward_trainer.errors import BadData, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import polars as pl
+
+    from walkforward_trainer.data.sources import Source
+
+__all__ = ["first_line", "open_table", "unreadable"]
+
+MAX_TEXT: Final = 1 << 30
+"""Bytes of one CSV or JSON lines file, unpacked: it is parsed as a whole, which takes several times as much."""
+MISSING: Final = ["", "NA", "NaN", "nan", "null"]
+GZIP: Final = b"\x1f\x8b"
+
+
+def open_table(data: bytes, source: Source, name: str) -> pl.LazyFrame:
+    """Return the table in ``data``; text is parsed here, the others when they are collected.
+
+    Raises
+    ------
+    BadData
+        Text too large to be parsed in bounded memory.
+    polars.exceptions.PolarsError, OSError, ValueError
+        Not of that format; see :func:`unreadable`.
+    """
+    if source.format in {DataFormat.CSV, DataFormat.JSONL}:
+        data = _text(data, name)
+    return _readers()[source.format](data)
+
+
+def unreadable(error: BaseException, source: Source, name: str) -> BadData:
+    """Return what a file is refused with that cannot be decoded."""
+    return BadData(
+        Reason.DATA_UNREADABLE,
+        f"{name}: not readable as {source.format}: {first_line(error)}; check {source.field}.format and the file",
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _readers() -> Mapping[DataFormat, Callable[[bytes], pl.LazyFrame]]:
+    import polars as pl  # noqa: PLC0415 - the command line answers before it loads
+
+    return {
+        DataFormat.PARQUET: lambda data: pl.scan_parquet(io.BytesIO(data)),
+        # a volume that is whole for a thousand rows may have a fraction later
+        DataFormat.CSV: lambda data: pl.read_csv(io.BytesIO(data), infer_schema_length=None, null_values=MISSING).lazy(),
+        DataFormat.FEATHER: lambda data: pl.scan_ipc(io.BytesIO(data)),
+        DataFormat.JSONL: lambda data: pl.read_ndjson(io.BytesIO(data), infer_schema_length=None).lazy(),
+    }
+
+
+def _text(data: bytes, name: str) -> bytes:
+    """Return text, unpacked, at most as much as can be parsed."""
+    if data[:2] == GZIP:
+        data = _unpacked(data)
+    if len(data) > MAX_TEXT:
+        raise BadData(
+            Reason.DATA_TOO_LARGE,
+            f"{name}: more than {MAX_TEXT >> 20} MiB of text in one file, which is parsed as a whole; split it by day, or write Parquet",
+        )
+    return data
+
+
+def _unpacked(data: bytes) -> bytes:
+    """Return what gzip members hold, at most a byte more than the limit.
+
+    Raises
+    ------
+    ValueError
+        Not gzip, or cut off.
+    """
+    out = bytearray()
+    while data and len(out) <= MAX_TEXT:
+        member = zlib.decompressobj(wbits=31)
+        try:
+            out += member.decompress(data, MAX_TEXT + 1 - len(out))
+        except zlib.error as error:
+            raise ValueError(f"gzip: {error}") from error
+        if not member.eof and len(out) <= MAX_TEXT:
+            raise ValueError("gzip: the file is cut off")
+        data = member.unused_data
+    return bytes(out)
