@@ -5,7 +5,7 @@ A package of one's own names, in its ``pyproject.toml``, objects by the table th
     [project.entry-points."walkforward.features"]
     spread_z = "desk.features:SPREAD_Z"
 
-Groups: ``walkforward.features`` (a :class:`~walkforward_core.features.table.Feature`), ``walkforward.labels``, ``walkforward.models`` and
+Groups: ``walkforward.features`` (a :class:`~walkforward_core.features.Feature`), ``walkforward.labels``, ``walkforward.models`` and
 ``walkforward.recipes``. Names of this package win never and lose never: a name that is taken is refused.
 """
 
@@ -19,8 +19,9 @@ from walkforward_core.errors import WalkforwardError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from importlib.metadata import EntryPoint
 
-__all__ = ["PluginError", "with_plugins"]
+__all__ = ["PluginError", "package_of", "with_plugins"]
 
 T = TypeVar("T")
 
@@ -44,11 +45,20 @@ def with_plugins(group: str, built_in: Mapping[str, T]) -> Mapping[str, T]:
     return {**built_in, **found}
 
 
+def package_of(group: str, name: str) -> str | None:
+    """Return the package whose entry point of ``group`` is ``name``, or nothing: it is of walkforward itself, or of no one."""
+    return next((_package(point) for point in entry_points(group=group) if point.name == name), None)
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else "an installed package"
+
+
 @cache
 def _loaded(group: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for point in entry_points(group=group):
-        package = point.dist.name if point.dist is not None else "an installed package"
+        package = _package(point)
         if point.name in found:
             raise PluginError(f"entry point {group}: {point.name} is named by two packages, one is {package}; rename one of them")
         try:

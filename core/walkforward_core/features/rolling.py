@@ -2,7 +2,8 @@
 
 A running sum, or an exponential average, carries a trace of every earlier row: computed again from a later start it differs in
 the last digits, and a live row would not equal the training row. Here each window is summed lag by lag in the same order
-wherever the series starts, so equal windows give equal bits. Rows before the first whole window are NaN.
+wherever the series starts, so equal windows give equal bits. Rows before the first whole window are NaN. New formulae take their
+windows from :mod:`walkforward_core.features.folds`, which needs fewer passes; these two stay for the models that learned their bits.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     Series = npt.NDArray[np.float64]
 
-__all__ = ["divide", "lag", "mean", "std"]
+__all__ = ["FLAT", "divide", "lag", "mean", "std"]
 
 FLAT = 1e-12
 """A spread below this share of the level is rounding, not movement."""
