@@ -10,6 +10,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from retrain_world import plain
 from retrains import GOOD, INSTALLATION, Store, manifest, manual, result, spec
@@ -208,6 +209,73 @@ async def test_an_image_that_never_comes_is_given_up_and_its_job_goes(bench: Ben
     await bench.until("given up", lambda now: now.phase is RetrainPhase.FAILED)
     with pytest.raises(NotFound):
         await bench.cluster.get(JOB, bench.key.namespace, run)
+
+
+SEVERAL = spec(data=msgspec.structs.replace(spec().data, symbols=("EURUSD", "GBPUSD", "USDJPY")), job=JobSpec(backoff_limit=1))
+
+
+async def shards(bench: Bench, run: str, number: int) -> dict[int, Object]:
+    """The pods of an Indexed Job by the index of their symbol."""
+    index = "batch.kubernetes.io/job-completion-index"
+    for _ in range(300):
+        pods = await bench.cluster.list(POD, bench.key.namespace, labels={"batch.kubernetes.io/job-name": run})
+        if len(pods) >= number:
+            return {int(pod["metadata"]["annotations"][index]): pod for pod in pods}
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"the Job controller made fewer than {number} pods")
+
+
+async def test_several_symbols_are_prepared_by_an_indexed_job_and_gathered_by_another(bench: Bench) -> None:
+    await bench.apply(SEVERAL)
+    run = await bench.run()
+    document = await bench.document(run)
+    prepared = result(document, RunVerdict.PREPARED).to_bytes().decode()
+    pods = await shards(bench, run, 3)
+    variables = pods[1]["spec"]["containers"][0]["env"]
+    assert [one["name"] for one in variables] == ["JOB_COMPLETION_INDEX"]
+    bench.report(pods[0], "Running", {"running": {"startedAt": "2026-03-02T12:00:00Z"}})
+    await bench.until("at work", lambda now: now.phase is RetrainPhase.RUNNING and "at work on EURUSD" in now.message)
+    for index in range(3):
+        bench.end(pods[index], 0, prepared)
+    status = await bench.until("gathering", lambda now: now.run is not None and now.run.gathering_since is not None and now.run.created)
+    assert status.phase is RetrainPhase.GATHERING
+    gather = f"{run}-gather"
+    document = await bench.document(gather)
+    made = manifest(document, GOOD)
+    report = result(document, RunVerdict.PUBLISHED, bundle=made)
+    bench.objects.objects[f"{report.uri}manifest.json"] = made.to_bytes()
+    bench.end(await whole(bench, gather), 0, report.to_bytes().decode())
+    status = await bench.until("Published", lambda now: now.phase is RetrainPhase.PUBLISHED)
+    assert status.history[0].run == run
+    assert bench.events == ["RunStarted", "Gathering", "Published"]
+
+
+async def whole(bench: Bench, job: str) -> Object:
+    for _ in range(300):
+        pods = await bench.cluster.list(POD, bench.key.namespace, labels={"batch.kubernetes.io/job-name": job})
+        if pods:
+            return pods[0]
+        await asyncio.sleep(0.1)
+    raise AssertionError("the Job controller made no pod")
+
+
+async def test_a_symbol_that_fails_ends_the_run_with_its_name_and_its_own_retries(bench: Bench) -> None:
+    await bench.apply(SEVERAL)
+    run = await bench.run()
+    pods = await shards(bench, run, 3)
+    bench.end(pods[2], 75, "")  # another pod tries this symbol again
+    for _ in range(300):
+        names = await bench.cluster.list(POD, bench.key.namespace, labels={"batch.kubernetes.io/job-name": run})
+        if len(names) == 4:
+            break
+        await asyncio.sleep(0.1)
+    assert len(names) == 4
+    failed = result(await bench.document(run), RunVerdict.FAILED, reason="Gap", message="a gap of 9d")
+    bench.end(pods[1], 65, failed.to_bytes().decode())
+    status = await bench.until("Failed", lambda now: now.phase is RetrainPhase.FAILED)
+    assert (status.reason, status.message) == ("BadData", "symbol GBPUSD (shard 1): Gap: a gap of 9d")
+    job = await bench.cluster.get(JOB, bench.key.namespace, run)
+    assert {"Failed": "PodFailurePolicy"}.items() <= {one["type"]: one.get("reason") for one in job["status"]["conditions"]}.items()
 
 
 async def test_a_job_that_somebody_deletes_is_lost_and_not_made_again(bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -96,14 +97,16 @@ class World:
     def pod(self, job: str, **changes: Any) -> None:
         """The pod of a Job as its node reports it."""
         body = pod(job, created_ms=self.now_ms, **changes)
-        try:
-            body["metadata"]["creationTimestamp"] = self.cluster.peek(POD, "prod", body["metadata"]["name"])["metadata"][
-                "creationTimestamp"
-            ]
-        except NotFound:
-            owner = self.cluster.peek(JOB, "prod", job)
-            body["metadata"]["ownerReferences"] = [{"kind": "Job", "name": job, "uid": owner["metadata"]["uid"], "controller": True}]
+        with contextlib.suppress(NotFound):
+            known = self.cluster.peek(POD, "prod", body["metadata"]["name"])
+            body["metadata"]["creationTimestamp"] = known["metadata"]["creationTimestamp"]
+        owner = self.cluster.peek(JOB, "prod", job)
+        body["metadata"]["ownerReferences"] = [{"kind": "Job", "name": job, "uid": owner["metadata"]["uid"], "controller": True}]
         self.cluster.put(POD, body)
+
+    def shard(self, job: str, index: int, **changes: Any) -> None:
+        """The pod of one symbol."""
+        self.pod(job, name=f"{job}-{index}-x7k2p", index=index, **changes)
 
     def job(self, name: str, **status: Any) -> None:
         """The Job as the Job controller reports it."""

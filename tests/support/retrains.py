@@ -135,14 +135,17 @@ class Store:
         self.away = Unavailable("read: connection refused; look at the endpoint")
 
 
-def pod(job: str, *, name: str = "", created_ms: int = NOW, phase: str = "Running", run: str = "", **container: Any) -> dict[str, Any]:
+def pod(
+    job: str, *, name: str = "", created_ms: int = NOW, phase: str = "Running", run: str = "", index: int | None = None, **container: Any
+) -> dict[str, Any]:
     """A pod of a Job; ``container`` is the state of the trainer's container: ``waiting=…`` or ``terminated=…``."""
     state = {key: value for key, value in container.items() if key in {"waiting", "terminated", "running"}}
     return {
         "metadata": {
             "name": name or f"{job}-x7k2p",
             "namespace": "prod",
-            "labels": {MANAGED_BY[0]: MANAGED_BY[1], RETRAIN_LABEL: "fx", RUN_LABEL: run or job},
+            "labels": {MANAGED_BY[0]: MANAGED_BY[1], RETRAIN_LABEL: "fx", RUN_LABEL: run or job.removesuffix("-gather")},
+            "annotations": {} if index is None else {"batch.kubernetes.io/job-completion-index": str(index)},
             "creationTimestamp": instant(created_ms),
         },
         "status": {

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from walkforward_core.runs import RunPart
 from walkforward_operator.cluster.kinds import JOB
 from walkforward_operator.retrain.allowed import Problem, refusal
 from walkforward_operator.retrain.job import config_map, job
@@ -20,7 +21,7 @@ from walkforward_operator.retrain.reasons import RetrainReason
 from walkforward_operator.retrain.report import present
 from walkforward_operator.retrain.run import begin, follow, trim
 from walkforward_operator.retrain.schedule import ScheduleError, epoch_ms
-from walkforward_operator.retrain.status import RetrainPhase
+from walkforward_operator.retrain.status import GATHER_SUFFIX, RetrainPhase
 from walkforward_operator.retrain.transitions import transitions
 
 if TYPE_CHECKING:
@@ -54,9 +55,9 @@ def decide(retrain: Retrain, status: RetrainStatus, seen: Observation, now_ms: i
         new = register(retrain, new, table, now_ms)
     new = _start(retrain, new, seen, table, problem, baseline, now_ms)
     coming = next_run(retrain, new, table, now_ms) if table is not None else None
-    fresh = seen if new.run is not None and status.run is not None and new.run.id == status.run.id else _without_run(seen)
+    fresh = seen if new.run is not None and status.run is not None and new.run.job == status.run.job else _without_run(seen)
     new = present(retrain, new, fresh, problem, coming, now_ms)
-    actions = (*transitions(status, new), *_upkeep(retrain, new, fresh))
+    actions = (*transitions(status, new), *_upkeep(new, fresh), *_creation(retrain, new, seen))
     return Decision(status=new, actions=actions, requeue_after_ms=_again(new, fresh, coming, now_ms))
 
 
@@ -123,20 +124,31 @@ def _without_run(seen: Observation) -> Observation:
     return replace(seen, progress=None, outcome=None, unavailable="", refused=None)
 
 
-def _upkeep(retrain: Retrain, status: RetrainStatus, seen: Observation) -> tuple[Action, ...]:
+def _upkeep(status: RetrainStatus, seen: Observation) -> tuple[Action, ...]:
     """Return what brings Jobs and ConfigMaps in line with the status, which knows every run that matters."""
-    current = status.run.id if status.run else ""
-    kept = {run.run for run in status.history} | {current}
+    current = {status.run.id, status.run.id + GATHER_SUFFIX} if status.run else set()
+    kept = {name for run in status.history for name in (run.run, run.run + GATHER_SUFFIX)} | current
     stale: list[Action] = [
         Discard(Owned(JOB, one.name, one.uid), "its run has ended" if one.active else "beyond spec.historyLimit")
         for one in seen.jobs
-        if one.name != current and (one.active or one.name not in kept)
+        if one.name not in current and (one.active or one.name not in kept)
     ]
     stale += [Discard(one, "beyond spec.historyLimit") for one in seen.config_maps if one.name not in kept]
-    if status.run is not None and not status.run.created and retrain.spec is not None:
-        bodies = (config_map(retrain, status.run, retrain.spec), job(retrain, status.run, retrain.spec, seen.installation))
-        stale.append(StartRun(*bodies))
     return tuple(stale)
+
+
+def _creation(retrain: Retrain, status: RetrainStatus, seen: Observation) -> tuple[Action, ...]:
+    """Return what makes the Job of the part that is at work, as long as it was not seen."""
+    run = status.run
+    if run is None or run.created:
+        return ()
+    spec, image = retrain.spec, ""
+    if run.part is RunPart.GATHER:
+        spec = seen.document.spec if seen.document is not None else None
+        image = next((one.image for one in seen.jobs if one.name == run.id), "")
+    if spec is None:
+        return ()
+    return (StartRun(config_map(retrain, run, spec), job(retrain, run, spec, seen.installation, image=image)),)
 
 
 def _again(status: RetrainStatus, seen: Observation, coming: int | None, now_ms: int) -> int | None:
@@ -145,7 +157,7 @@ def _again(status: RetrainStatus, seen: Observation, coming: int | None, now_ms:
     if coming is not None and coming > now_ms:
         waits.append(coming - now_ms)
     if status.run is not None:
-        starting = now_ms - epoch_ms(status.run.started_at) < STARTING_MS
+        starting = now_ms - epoch_ms(status.run.since) < STARTING_MS
         waits.append(SOON_MS if starting and status.phase is not RetrainPhase.RUNNING else LATER_MS)
         if status.run.eta is not None and epoch_ms(status.run.eta) >= now_ms:  # its message is another one from then on
             waits.append(epoch_ms(status.run.eta) + 1_000 - now_ms)

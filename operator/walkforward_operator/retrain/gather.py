@@ -5,10 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from walkforward_core.errors import NotFound
-from walkforward_core.runs import RunVerdict
+from walkforward_core.runs import RunPart, RunVerdict
 from walkforward_operator.retrain.allowed import Problem
 from walkforward_operator.retrain.reasons import RetrainReason
-from walkforward_operator.retrain.result import Flaw, failed, manifest_uri, published, read_message, read_record, record_uri, settled
+from walkforward_operator.retrain.result import (
+    Flaw,
+    failed,
+    manifest_uri,
+    published,
+    read_message,
+    read_record,
+    record_uri,
+    settled,
+    shards,
+)
 
 if TYPE_CHECKING:
     from walkforward_core.runs import ResultDocument
@@ -37,6 +47,8 @@ async def gather(objects: Objects, retrain: Retrain, run: CurrentRun, ending: En
     StoreError
         The object store does not answer, or not to us: nothing is known yet, try again. An object that is *not there* is an answer.
     """
+    if run.part is RunPart.SHARD:
+        return shards(ending, run)
     try:
         result = await _result(objects, run, ending)
     except Flaw as flaw:

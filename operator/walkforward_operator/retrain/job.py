@@ -14,8 +14,9 @@ import msgspec
 from walkforward_core.api.retrain import Triggers
 from walkforward_core.documents import encode
 from walkforward_core.names import GROUP, MANAGED_BY, RETRAIN_LABEL, RUN_CONFIG_KEY, RUN_CONFIG_PATH, RUN_LABEL
-from walkforward_core.runs import ExitCode, RetrainObject, RunDocument
+from walkforward_core.runs import ExitCode, RetrainObject, RunDocument, RunPart
 from walkforward_operator.cluster.kinds import RETRAIN
+from walkforward_operator.retrain.schedule import epoch_ms
 
 if TYPE_CHECKING:
     from walkforward_core.api.retrain import JobSpec, RetrainSpec, Toleration
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from walkforward_operator.retrain.model import Retrain
     from walkforward_operator.retrain.status import CurrentRun
 
-__all__ = ["CONTAINER", "config_map", "inputs_digest", "job", "run_document", "run_name"]
+__all__ = ["CONTAINER", "FINAL", "PARALLEL", "config_map", "inputs_digest", "job", "run_document", "run_name"]
 
 CONTAINER: Final = "trainer"
 KUEUE_QUEUE: Final = "kueue.x-k8s.io/queue-name"
@@ -32,7 +33,10 @@ TRIGGER_ANNOTATION: Final = f"{GROUP}/trigger"
 
 _KILLED: Final = 137
 """Exit code of a container that was killed, most often for its memory: another pod would meet the same end."""
-_FINAL: Final = sorted([ExitCode.REJECTED, ExitCode.BAD_DATA, ExitCode.BUG, ExitCode.BAD_CONFIGURATION, _KILLED])
+FINAL: Final = tuple(sorted([ExitCode.REJECTED, ExitCode.BAD_DATA, ExitCode.BUG, ExitCode.BAD_CONFIGURATION, _KILLED]))
+"""Exit codes after which no other pod is tried."""
+PARALLEL: Final = 4
+"""Symbols that are prepared at once, at most: a hundred of them must not take a cluster."""
 
 
 def used(spec: RetrainSpec) -> RetrainSpec:
@@ -62,11 +66,12 @@ def run_document(retrain: Retrain, run: CurrentRun, spec: RetrainSpec) -> RunDoc
         force=run.force,
         skip_gates=run.skip_gates,
         baseline=run.baseline,
+        part=run.part,
     )
 
 
 def config_map(retrain: Retrain, run: CurrentRun, spec: RetrainSpec) -> dict[str, Any]:
-    """Return the immutable ConfigMap that holds ``run.json``."""
+    """Return the immutable ConfigMap that holds ``run.json`` of the part that is at work."""
     document = run_document(retrain, run, spec)
     return {
         "metadata": _metadata(retrain, run),
@@ -75,8 +80,11 @@ def config_map(retrain: Retrain, run: CurrentRun, spec: RetrainSpec) -> dict[str
     }
 
 
-def job(retrain: Retrain, run: CurrentRun, spec: RetrainSpec, installation: Installation) -> dict[str, Any]:
-    """Return the Job of a spec that the installation allows."""
+def job(retrain: Retrain, run: CurrentRun, spec: RetrainSpec, installation: Installation, *, image: str = "") -> dict[str, Any]:
+    """Return the Job, of the part that is at work, of a spec that the installation allows.
+
+    The Job that gathers has what time the first one left, and its ``image``, whichever is the installation's by now.
+    """
     settings = spec.job
     metadata = _metadata(retrain, run, settings)
     template = {"labels": dict(metadata["labels"]), "annotations": dict(metadata["annotations"])}
@@ -85,13 +93,24 @@ def job(retrain: Retrain, run: CurrentRun, spec: RetrainSpec, installation: Inst
     return {
         "metadata": metadata,
         "spec": {
-            "completions": 1,
-            "parallelism": 1,
-            "backoffLimit": settings.backoff_limit,
-            "activeDeadlineSeconds": settings.active_deadline_seconds,
+            **_completions(run, settings),
+            "activeDeadlineSeconds": max((epoch_ms(run.deadline) - epoch_ms(run.since)) // 1000, 1),
             "podFailurePolicy": _failure_policy(),
-            "template": {"metadata": template, "spec": _pod(run, spec, installation)},
+            "template": {"metadata": template, "spec": _pod(run, spec, installation, image or installation.image_of(spec))},
         },
+    }
+
+
+def _completions(run: CurrentRun, settings: JobSpec) -> dict[str, Any]:
+    """One pod, or one for each symbol: of these each has its own retries, and the first that is out of them fails the Job."""
+    if run.part is not RunPart.SHARD:
+        return {"completions": 1, "parallelism": 1, "backoffLimit": settings.backoff_limit}
+    return {
+        "completionMode": "Indexed",
+        "completions": len(run.symbols),
+        "parallelism": min(len(run.symbols), PARALLEL),
+        "backoffLimitPerIndex": settings.backoff_limit,
+        "maxFailedIndexes": 0,
     }
 
 
@@ -99,7 +118,7 @@ def _metadata(retrain: Retrain, run: CurrentRun, settings: JobSpec | None = None
     own = {MANAGED_BY[0]: MANAGED_BY[1], RETRAIN_LABEL: retrain.name, RUN_LABEL: run.id}
     said = {AS_OF_ANNOTATION: run.as_of, TRIGGER_ANNOTATION: f"{run.trigger.kind}/{run.trigger.id}"}
     return {
-        "name": run.id,
+        "name": run.job,
         "namespace": retrain.namespace,
         # ours last: nobody's label makes a Job another run's
         "labels": {**(settings.labels if settings else {}), **own},
@@ -115,12 +134,12 @@ def _failure_policy() -> dict[str, Any]:
     return {
         "rules": [
             {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-            {"action": "FailJob", "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": [int(code) for code in _FINAL]}},
+            {"action": "FailJob", "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": [int(code) for code in FINAL]}},
         ]
     }
 
 
-def _pod(run: CurrentRun, spec: RetrainSpec, installation: Installation) -> dict[str, Any]:
+def _pod(run: CurrentRun, spec: RetrainSpec, installation: Installation, image: str) -> dict[str, Any]:
     settings = spec.job
     optional = {
         "serviceAccountName": installation.service_account,
@@ -135,19 +154,19 @@ def _pod(run: CurrentRun, spec: RetrainSpec, installation: Installation) -> dict
         "enableServiceLinks": False,
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
         **{name: value for name, value in optional.items() if value},
-        "containers": [_container(spec, installation)],
+        "containers": [_container(spec, installation, image)],
         "volumes": [
-            {"name": "run", "configMap": {"name": run.id, "items": [{"key": RUN_CONFIG_KEY, "path": RUN_CONFIG_KEY}]}},
+            {"name": "run", "configMap": {"name": run.job, "items": [{"key": RUN_CONFIG_KEY, "path": RUN_CONFIG_KEY}]}},
             {"name": "tmp", "emptyDir": {}},
         ],
     }
 
 
-def _container(spec: RetrainSpec, installation: Installation) -> dict[str, Any]:
+def _container(spec: RetrainSpec, installation: Installation, image: str) -> dict[str, Any]:
     resources = {"requests": dict(spec.job.resources.requests), "limits": dict(spec.job.resources.limits)}
     return {
         "name": CONTAINER,
-        "image": installation.image_of(spec),
+        "image": image,
         "imagePullPolicy": installation.pull_policy,
         "args": ["run", "--spec", RUN_CONFIG_PATH],
         "envFrom": [{"secretRef": {"name": installation.secret_of(spec)}}],

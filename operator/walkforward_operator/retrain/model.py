@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from walkforward_core.api.retrain import RetrainSpec
     from walkforward_core.bundle import Baseline
-    from walkforward_core.runs import RunVerdict
+    from walkforward_core.runs import RunDocument, RunVerdict
     from walkforward_operator.cluster.kinds import Kind
     from walkforward_operator.retrain.allowed import Installation, Problem
     from walkforward_operator.retrain.reasons import RetrainReason
@@ -58,13 +58,19 @@ class Retrain:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """One Job: ``end`` is "", "Complete" or "Failed", with the reason and message of that condition; ``failed`` counts its failed pods."""
+    """One Job: ``end`` is "", "Complete" or "Failed", with the reason and message of that condition.
+
+    ``failed`` and ``succeeded`` count its pods; ``took_ms`` is how long a complete one ran, ``image`` what its trainer is.
+    """
 
     name: str
     uid: str
     owner_uid: str
     suspended: bool = False
     failed: int = 0
+    succeeded: int = 0
+    image: str = ""
+    took_ms: int = 0
     end: str = ""
     end_reason: str = ""
     end_message: str = ""
@@ -79,7 +85,7 @@ class JobView:
 class PodView:
     """One pod of a run's Job: what its trainer container waits for, or how it ended; ``disrupted`` when the cluster took it away.
 
-    ``scheduled_ms`` is when it got its node, 0 before.
+    ``scheduled_ms`` is when it got its node, 0 before; ``index`` is that of its symbol in an Indexed Job, ``owner_uid`` that of its Job.
     """
 
     name: str
@@ -95,6 +101,8 @@ class PodView:
     exit_message: str = ""
     finished_ms: int = 0
     disrupted: bool = False
+    owner_uid: str = ""
+    index: int | None = None
 
 
 class Stage(StrEnum):
@@ -109,16 +117,25 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """A run that will not go on: ``text`` is its termination message; ``fault`` is what it failed of, if it left no valid result."""
+    """A Job that will not go on: ``text`` is its termination message; ``fault`` is what it failed of, if it left no valid result.
+
+    Of a Job of several symbols the words are in ``shards``: of every pod, where it is complete (``exit_code`` 0), else of the one that
+    failed it. ``shard`` says which symbol a word is of.
+    """
 
     text: str
     exit_code: int | None
     fault: Problem
+    shard: str = ""
+    shards: tuple[Ending, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What Job and pods show of the run; ``again_ms`` says after how long the same view may mean something else."""
+    """What Job and pods show of the run; ``again_ms`` says after how long the same view may mean something else.
+
+    ``took_ms`` is how long a Job that is complete ran.
+    """
 
     stage: Stage
     reason: RetrainReason
@@ -126,6 +143,7 @@ class Progress:
     attempt: int = 1
     ending: Ending | None = None
     again_ms: int | None = None
+    took_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +182,8 @@ class Observation:
 
     ``progress`` is of the status's run, None without one. When it has ended, either ``outcome`` has its verified result, or ``unavailable``
     says why the object store does not give it yet. ``refused`` is the API server's answer to the last attempt to create the Job.
-    ``rollouts`` are those that follow the retrain, and the one that its spec names.
+    ``rollouts`` are those that follow the retrain, and the one that its spec names. ``document`` is what the run of several symbols was
+    begun with: its last step is made of that, not of a spec that may have been edited meanwhile.
     """
 
     installation: Installation
@@ -175,6 +194,7 @@ class Observation:
     jobs: tuple[JobView, ...] = ()
     config_maps: tuple[Owned, ...] = ()
     rollouts: tuple[Rollout, ...] = ()
+    document: RunDocument | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ import msgspec
 
 from walkforward_core.api.retrain import RetrainSpec
 from walkforward_core.bundle import Baseline
-from walkforward_core.names import MANAGED_BY, RETRAIN_LABEL, RUN_LABEL
+from walkforward_core.names import MANAGED_BY, RETRAIN_LABEL, RUN_CONFIG_KEY, RUN_LABEL
+from walkforward_core.runs import RunDocument
 from walkforward_operator.cluster.errors import NotFound
 from walkforward_operator.cluster.kinds import CONFIG_MAP, JOB, POD, RETRAIN, ROLLOUT
 from walkforward_operator.retrain.model import Observation, Owned, Retrain, Rollout
@@ -90,7 +91,7 @@ async def look(
     progress = None
     if run is not None:
         job = await _job_of(reader, retrain, run, jobs)
-        found = await _pods_of(pods, retrain, run) if job is not None and not job.suspended else ()
+        found = await _pods_of(pods, retrain, run, job) if job is not None and not job.suspended else ()
         progress = progress_of(retrain, run, job, found, now_ms)
     return Observation(
         installation=installation,
@@ -98,23 +99,33 @@ async def look(
         jobs=tuple(job for job in jobs if job.owner_uid == retrain.uid),
         config_maps=tuple(Owned(CONFIG_MAP, body["metadata"]["name"], body["metadata"]["uid"]) for body in maps),
         rollouts=tuple(followers),
+        document=_document(run, maps) if run is not None and run.symbols else None,
     )
+
+
+def _document(run: CurrentRun, maps: list[Object]) -> RunDocument | None:
+    """Return what the run was begun with, None where its ConfigMap is gone."""
+    found = next((body for body in maps if body["metadata"]["name"] == run.id), None)
+    if found is None:
+        return None
+    return RunDocument.parse(found["data"][RUN_CONFIG_KEY].encode(), source=f"ConfigMap {run.id}")
 
 
 async def _job_of(reader: Reader, retrain: Retrain, run: CurrentRun, jobs: list[JobView]) -> JobView | None:
     """Return the Job of the run; by name, should somebody have taken its labels away."""
-    found = next((job for job in jobs if job.name == run.id), None)
+    found = next((job for job in jobs if job.name == run.job), None)
     if found is not None:
         return found
     try:
-        return job_view(await reader.get(JOB, retrain.namespace, run.id))
+        return job_view(await reader.get(JOB, retrain.namespace, run.job))
     except NotFound:
         return None
 
 
-async def _pods_of(reader: Reader, retrain: Retrain, run: CurrentRun) -> tuple[PodView, ...]:
+async def _pods_of(reader: Reader, retrain: Retrain, run: CurrentRun, job: JobView) -> tuple[PodView, ...]:
+    """Return the pods of the Job; anybody's pod may carry its labels, and the parts of a run share theirs."""
     bodies = await reader.list(POD, retrain.namespace, labels={RETRAIN_LABEL: retrain.name, RUN_LABEL: run.id})
-    return tuple(pod_view(body) for body in bodies)
+    return tuple(pod for pod in map(pod_view, bodies) if pod.owner_uid == job.uid)
 
 
 def _rollouts(bodies: Iterable[Mapping[str, Any]], retrain: Retrain) -> list[Rollout]:

@@ -29,7 +29,7 @@ class RetrainReason(StrEnum):
     RUNNING = "Running"
     """Nothing to do: the trainer is at work."""
     GATHERING = "Gathering"
-    """Nothing to do: the Job has ended and its result is being verified."""
+    """Nothing to do: the Job has ended and its result is being verified, or all symbols are prepared and the second Job begins."""
     STORE_UNAVAILABLE = "StoreUnavailable"
     """The object store does not answer, so the result is not verified yet; it is asked again. Look at endpoint and credentials."""
 

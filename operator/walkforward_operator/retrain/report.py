@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from walkforward_core.runs import RunVerdict
+from walkforward_core.runs import RunPart, RunVerdict
 from walkforward_operator.conditions import Condition, instant, merge
 from walkforward_operator.retrain.model import Stage
 from walkforward_operator.retrain.reasons import RetrainReason
@@ -116,10 +116,14 @@ def _refused(status: RetrainStatus, seen: Observation) -> _View | None:
 
 def _under_way(run: CurrentRun, seen: Observation, now_ms: int) -> _View:
     progress = seen.progress
+    if progress is None and run.part is RunPart.GATHER:
+        message = f"all {len(run.symbols)} symbols of run {run.id} are prepared; Job {run.job} is being created"
+        return _View(RetrainPhase.GATHERING, RetrainReason.RUN_STARTED, message, "Unknown", reconciling=True)
     if progress is None:
         message = f"run {run.id} starts ({run.trigger.kind}, as of {run.as_of})"
         return _View(RetrainPhase.WAITING, RetrainReason.RUN_STARTED, message, "Unknown", reconciling=True)
-    phase = RetrainPhase.GATHERING if progress.ending is not None else _UNDER_WAY[progress.stage]
+    gathering = progress.ending is not None or run.part is RunPart.GATHER
+    phase = RetrainPhase.GATHERING if gathering else _UNDER_WAY[progress.stage]
     reason, message = progress.reason, progress.message
     if seen.unavailable:
         reason, message = RetrainReason.STORE_UNAVAILABLE, f"the result of run {run.id} cannot be verified yet: {seen.unavailable}"

@@ -7,6 +7,7 @@ this run's, and pass the gates as they stood when the run began.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -15,7 +16,7 @@ from walkforward_core.bundle import MODEL, Manifest
 from walkforward_core.documents import digest
 from walkforward_core.errors import DocumentError
 from walkforward_core.objectstore import within
-from walkforward_core.runs import ALREADY_PUBLISHED, TERMINATION_LIMIT, ExitCode, ResultDocument, RunMode, RunVerdict
+from walkforward_core.runs import ALREADY_PUBLISHED, TERMINATION_LIMIT, ExitCode, ResultDocument, RunMode, RunPart, RunVerdict
 from walkforward_operator.conditions import instant
 from walkforward_operator.retrain.allowed import Problem
 from walkforward_operator.retrain.model import Outcome
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from walkforward_operator.retrain.model import Ending, Retrain
     from walkforward_operator.retrain.status import CurrentRun
 
-__all__ = ["Flaw", "failed", "manifest_uri", "published", "read_message", "read_record", "record_uri", "settled"]
+__all__ = ["Flaw", "failed", "manifest_uri", "published", "read_message", "read_record", "record_uri", "settled", "shards"]
 
 _EXITS: Final = MappingProxyType(
     {
@@ -50,6 +51,8 @@ _CAN: Final = MappingProxyType(
     }
 )
 """How a run of each mode may end."""
+_SHARD_CAN: Final = {RunVerdict.PREPARED, RunVerdict.REJECTED} | _EITHER
+"""How a pod of one symbol may end."""
 _REASONS: Final = MappingProxyType(
     {
         RunVerdict.REJECTED: RetrainReason.CANDIDATE_REJECTED,
@@ -112,11 +115,15 @@ def _parse(run: CurrentRun, data: bytes, source: str) -> ResultDocument:
     # a trainer that cannot read its run.json knows no run, but says what is wrong with it
     if result.run != run.id and not (result.verdict is RunVerdict.FAILED and not result.run):
         raise Flaw(f"{source} is of run {result.run!r}, not of {run.id!r}")
-    if result.verdict not in _CAN[run.mode]:
-        raise Flaw(f"{source} says {result.verdict}, but a {run.mode} run ends otherwise")
+    if result.verdict not in (_SHARD_CAN if run.part is RunPart.SHARD else _CAN[run.mode]):
+        raise Flaw(f"{source} says {result.verdict}, but a {run.mode} run ends otherwise{_of_part(run)}")
     if result.verdict is RunVerdict.PUBLISHED:
         _check_claim(run, result, source)
     return result
+
+
+def _of_part(run: CurrentRun) -> str:
+    return "" if run.part is RunPart.WHOLE else f" in its part {run.part}"
 
 
 def _check_claim(run: CurrentRun, result: ResultDocument, source: str) -> None:
@@ -148,6 +155,27 @@ def _failure(ending: Ending, detail: str, result: ResultDocument) -> Outcome:
     if ending.fault.reason is RetrainReason.JOB_LOST:
         return Outcome(RunVerdict.FAILED, RetrainReason.RUN_FAILED, detail, metrics=result.metrics, failed=result.failed)
     return failed(ending.fault)
+
+
+def shards(ending: Ending, run: CurrentRun) -> Outcome:
+    """Return how the symbols' pods ended: Prepared, where the last step may begin, or the word of the first that says otherwise.
+
+    Of a Job that is complete a pod that is gone has ended well; whether its rows are there the last step sees.
+    """
+    for shard in ending.shards:
+        try:
+            result = read_message(run, shard)
+        except Flaw as flaw:
+            return _of_shard(shard, failed(shard.fault, flaw=str(flaw)))
+        if result.verdict is not RunVerdict.PREPARED:
+            return _of_shard(shard, settled(run, result, shard))
+    if ending.exit_code != ExitCode.DONE:
+        return failed(ending.fault)
+    return Outcome(RunVerdict.PREPARED, RetrainReason.GATHERING, f"all {len(run.symbols)} symbols are prepared")
+
+
+def _of_shard(shard: Ending, outcome: Outcome) -> Outcome:
+    return replace(outcome, message=f"{shard.shard}: {outcome.message}")
 
 
 def published(retrain: Retrain, run: CurrentRun, result: ResultDocument, manifest: bytes, now_ms: int) -> Outcome:

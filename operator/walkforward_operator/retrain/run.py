@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from walkforward_core.api.defaults import effective_gates
-from walkforward_core.runs import RunMode, RunVerdict, SkippedGate, Trigger
+from walkforward_core.runs import RunMode, RunPart, RunVerdict, SkippedGate, Trigger
 from walkforward_operator.conditions import instant
 from walkforward_operator.retrain.allowed import Problem
 from walkforward_operator.retrain.job import inputs_digest, run_name
@@ -22,7 +22,7 @@ from walkforward_operator.retrain.status import CurrentRun, LastRun, RunRecord
 if TYPE_CHECKING:
     from walkforward_core.api.retrain import RetrainSpec
     from walkforward_core.bundle import Baseline
-    from walkforward_operator.retrain.model import Observation, Outcome, Retrain
+    from walkforward_operator.retrain.model import Observation, Outcome, Progress, Retrain
     from walkforward_operator.retrain.status import RetrainStatus
 
 __all__ = ["Occasion", "begin", "finish", "follow", "trim"]
@@ -71,6 +71,7 @@ def begin(
         force=occasion.force,
         skip_gates=occasion.skip_gates,
         baseline=baseline,
+        symbols=spec.data.symbols if len(spec.data.symbols) > 1 and occasion.mode is not RunMode.CALIBRATE else (),
         memory_limit=spec.job.resources.limits.get("memory", ""),
     )
 
@@ -94,17 +95,34 @@ def follow(
     if run is None:
         return status
     if seen.refused is not None:
-        waited = now_ms - epoch_ms(run.started_at) >= REFUSED_MS or seen.refused.reason is not RetrainReason.JOB_REFUSED
+        waited = now_ms - epoch_ms(run.since) >= REFUSED_MS or seen.refused.reason is not RetrainReason.JOB_REFUSED
         return finish(status, run, failed(seen.refused), now_ms) if waited else status
     if seen.outcome is not None:
-        return finish(status, run, seen.outcome, now_ms)
+        prepared = seen.outcome.verdict is RunVerdict.PREPARED
+        return _gather(status, run, progress, now_ms) if prepared else finish(status, run, seen.outcome, now_ms)
     if progress is None:
         return status
     if progress.ending is not None:
         return _unverified(status, run, seen.unavailable, now_ms)
     if progress.stage is not Stage.ABSENT:
         return msgspec.structs.replace(status, run=msgspec.structs.replace(run, created=True, attempt=progress.attempt))
+    if run.part is RunPart.GATHER:  # made of what the run was begun with
+        return status if seen.document is not None else finish(status, run, failed(_lost(run)), now_ms)
     return _not_yet_created(retrain, status, run, problem, baseline, now_ms)
+
+
+def _gather(status: RetrainStatus, run: CurrentRun, progress: Progress | None, now_ms: int) -> RetrainStatus:
+    """Every symbol is prepared: the last step begins, with the time that is left of the deadline."""
+    left = epoch_ms(run.deadline) - epoch_ms(run.started_at) - (progress.took_ms if progress else 0)
+    if left < 1_000:
+        message = (
+            "preparing its symbols took all of spec.job.activeDeadlineSeconds: raise it, or give the Job more CPU (spec.job.resources)"
+        )
+        return finish(status, run, failed(Problem(RetrainReason.DEADLINE_EXCEEDED, message)), now_ms)
+    begun = msgspec.structs.replace(
+        run, gathering_since=instant(now_ms), deadline=instant(now_ms + left), created=False, attempt=1, unverified_since=None
+    )
+    return msgspec.structs.replace(status, run=begun)
 
 
 def _not_yet_created(
@@ -117,6 +135,10 @@ def _not_yet_created(
         return status
     again = Occasion(trigger=run.trigger, as_of=run.as_of, mode=run.mode, force=run.force, skip_gates=run.skip_gates)
     return msgspec.structs.replace(status, run=begin(retrain, retrain.spec, again, baseline, now_ms, history=status.history))
+
+
+def _lost(run: CurrentRun) -> Problem:
+    return Problem(RetrainReason.JOB_LOST, f"ConfigMap {run.id}, which the last step is made of, is gone: somebody deleted it; run again")
 
 
 def _unverified(status: RetrainStatus, run: CurrentRun, unavailable: str, now_ms: int) -> RetrainStatus:

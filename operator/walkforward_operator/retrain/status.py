@@ -14,10 +14,11 @@ from msgspec import Meta
 from walkforward_core.api.offline import OfflineGates
 from walkforward_core.bundle import Baseline
 from walkforward_core.documents import Part
-from walkforward_core.runs import RunMode, RunVerdict, SkippedGate, Trigger
+from walkforward_core.runs import RunMode, RunPart, RunVerdict, SkippedGate, Trigger
 from walkforward_operator.conditions import Condition
 
 __all__ = [
+    "GATHER_SUFFIX",
     "CurrentRun",
     "HandledSlot",
     "LastRun",
@@ -30,6 +31,8 @@ __all__ = [
 ]
 
 HANDLED_KEPT: Final = 50
+GATHER_SUFFIX: Final = "-gather"
+"""Ends the name of the Job that gathers the symbols of a run."""
 Text = Annotated[str, Meta(max_length=4096)]
 Word = Annotated[str, Meta(max_length=253)]
 Instant = Annotated[str, Meta(max_length=40)]
@@ -78,7 +81,7 @@ class CurrentRun(Part, frozen=True, kw_only=True):
     """The run that is under way, complete enough to be followed without the spec, which may be edited meanwhile."""
 
     id: Word
-    """Name of the run, of its Job and of its ConfigMap."""
+    """Name of the run, of its Job and of its ConfigMap; of several symbols, of the Job that prepares them."""
     trigger: Trigger
     """What started it and, for a person, who."""
     mode: RunMode
@@ -115,6 +118,27 @@ class CurrentRun(Part, frozen=True, kw_only=True):
     """Number of the pod that is at work; above 1 after a transient failure."""
     unverified_since: Instant | None = None
     """Since when the run has ended, but the object store does not give its result; after a day the run is Failed."""
+    symbols: Annotated[tuple[Word, ...], Meta(max_length=100)] = ()
+    """Several symbols: each is prepared by a pod of its own, of an Indexed Job, in this order. Empty where one pod does everything."""
+    gathering_since: Instant | None = None
+    """Since when every symbol is prepared, and the Job `<id>-gather` trains on all of them."""
+
+    @property
+    def part(self) -> RunPart:
+        """Which part of the run is at work."""
+        if not self.symbols:
+            return RunPart.WHOLE
+        return RunPart.GATHER if self.gathering_since else RunPart.SHARD
+
+    @property
+    def job(self) -> str:
+        """Name of the Job, and of the ConfigMap, of the part that is at work."""
+        return self.id + GATHER_SUFFIX if self.part is RunPart.GATHER else self.id
+
+    @property
+    def since(self) -> str:
+        """When the part that is at work was begun."""
+        return self.gathering_since or self.started_at
 
 
 class RunRecord(Part, frozen=True, kw_only=True):

@@ -43,6 +43,8 @@ def transitions(old: RetrainStatus, new: RetrainStatus) -> tuple[Emit, ...]:
         events.append(Emit(new.reason, new.message, warning=True))
     if new.manual is not None and new.manual != old.manual and new.manual.outcome is ManualOutcome.REFUSED:
         events.append(Emit(RetrainReason.RUN_REFUSED, f"run {new.manual.id!r} of {new.manual.by!r}: {new.manual.message}", warning=True))
+    if new.run is not None and new.run.gathering_since and (old.run is None or old.run.gathering_since is None):
+        events.append(Emit(RetrainReason.GATHERING, f"run {new.run.id}: all {len(new.run.symbols)} symbols are prepared"))
     if new.run is not None and (old.run is None or old.run.id != new.run.id):
         what = f"run {new.run.id}, {new.run.mode}, by {new.run.trigger.kind} {new.run.trigger.id}, as of {new.run.as_of}"
         events.append(Emit(RetrainReason.RUN_STARTED, what))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from walkforward_operator.retrain.job import CONTAINER
 from walkforward_operator.retrain.model import JobView, PodView
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["job_view", "owner_uid", "pod_view"]
+
+INDEX_ANNOTATION: Final = "batch.kubernetes.io/job-completion-index"
 
 
 def owner_uid(body: Mapping[str, Any]) -> str:
@@ -30,10 +32,18 @@ def job_view(body: Mapping[str, Any]) -> JobView:
         owner_uid=owner_uid(body),
         suspended=bool(body.get("spec", {}).get("suspend")),
         failed=int(status.get("failed") or 0),
+        succeeded=int(status.get("succeeded") or 0),
+        image=_image(body),
+        took_ms=epoch_ms(status["completionTime"]) - epoch_ms(status["startTime"]) if status.get("completionTime") else 0,
         end=end["type"] if end else "",
         end_reason=(end.get("reason") or "") if end else "",
         end_message=(end.get("message") or "") if end else "",
     )
+
+
+def _image(body: Mapping[str, Any]) -> str:
+    containers = body.get("spec", {}).get("template", {}).get("spec", {}).get("containers") or ()
+    return next((str(one["image"]) for one in containers if one["name"] == CONTAINER), "")
 
 
 def pod_view(body: Mapping[str, Any]) -> PodView:
@@ -44,6 +54,7 @@ def pod_view(body: Mapping[str, Any]) -> PodView:
     state = container.get("state") or {}
     waiting, ended = state.get("waiting") or {}, state.get("terminated") or {}
     scheduled, disrupted = conditions.get("PodScheduled", {}), conditions.get("DisruptionTarget", {})
+    index = (body["metadata"].get("annotations") or {}).get(INDEX_ANNOTATION, "")
     return PodView(
         name=body["metadata"]["name"],
         created_ms=epoch_ms(body["metadata"]["creationTimestamp"]),
@@ -58,4 +69,6 @@ def pod_view(body: Mapping[str, Any]) -> PodView:
         exit_message=ended.get("message") or "",
         finished_ms=epoch_ms(ended["finishedAt"]) if ended.get("finishedAt") else 0,
         disrupted=disrupted.get("status") == "True",
+        owner_uid=owner_uid(body),
+        index=int(index) if index.isdecimal() else None,
     )
