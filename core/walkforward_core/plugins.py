@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class PluginError(WalkforwardError):
-    """An entry point cannot be loaded, or takes a name that is taken."""
+    """What an entry point names cannot be loaded, takes a name that is taken, or is not what its table needs."""
 
 
 def with_plugins(group: str, built_in: Mapping[str, T]) -> Mapping[str, T]:

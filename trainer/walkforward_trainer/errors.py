@@ -65,6 +65,7 @@ class Reason(StrEnum):
     # bad configuration
     SPEC_INVALID = "SpecInvalid"
     NOT_IN_THIS_RELEASE = "NotInThisRelease"
+    PLUGIN_BROKEN = "PluginBroken"
     FORBIDDEN = "Forbidden"
     QUERY_REFUSED = "QueryRefused"
     VERSION_EXISTS = "VersionExists"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from walkforward_core.errors import StoreError
 from walkforward_core.objectstore import open_store
+from walkforward_core.plugins import PluginError
 from walkforward_core.runs import ExitCode, ResultDocument, RunMode, RunPart, RunVerdict
+from walkforward_trainer.conclude import conclude
 from walkforward_trainer.costs import resolve_costs
 from walkforward_trainer.data.sources import Access
 from walkforward_trainer.errors import Reason, RunError
@@ -45,6 +47,8 @@ def execute(run: RunDocument, *, allow_file: bool, now_ms: int, shard: int = 0) 
             put_result(store, run.spec.artifacts.uri, result)
     except RunError as error:
         return _failed(run, store, error.reason, str(error)), error.code
+    except PluginError as error:
+        return _failed(run, store, Reason.PLUGIN_BROKEN, str(error)), ExitCode.BAD_CONFIGURATION
     except Exception as error:
         # the last line of defence: what it was goes into the result, not only into a log that is gone with the pod
         log.exception("run %s", run.run)
@@ -53,13 +57,14 @@ def execute(run: RunDocument, *, allow_file: bool, now_ms: int, shard: int = 0) 
     return result, None
 
 
-def _run(run: RunDocument, store: ObjectStore, *, allow_file: bool, now_ms: int) -> ResultDocument:
+def _run(run: RunDocument, store: ObjectStore, progress: _Progress, *, allow_file: bool, now_ms: int) -> ResultDocument:
     plan = make_plan(run)
     if run.mode is RunMode.CALIBRATE:
         from walkforward_trainer.calibrator.run import calibrate  # noqa: PLC0415 - polars loads when there is something to read
 
         return calibrate(run, plan, store, Access(allow_file=allow_file))
     prepared = prepare_all(run, plan, store, allow_file=allow_file, now_ms=now_ms)
+    progress.unmet = prepared.unmet
     missing = "; ".join(prepared.unmet)
     if missing and not run.force:
         message = f"{missing}; the next occasion tries again"
@@ -92,11 +97,12 @@ def _with_costs(run: RunDocument, plan: Plan, store: ObjectStore, *, allow_file:
     return replace(plan, costs=costs)
 
 
-def _shard(run: RunDocument, store: ObjectStore, index: int, *, allow_file: bool, now_ms: int) -> ResultDocument:
+def _shard(run: RunDocument, store: ObjectStore, index: int, progress: _Progress, *, allow_file: bool, now_ms: int) -> ResultDocument:
     """Return how one symbol of several ended; its rows are written for the pod that gathers."""
     from walkforward_trainer.shards import put_shard, shard_result  # noqa: PLC0415 - numpy loads when there is something to read
 
     prepared = _of_symbol(run, make_plan(run), index, allow_file=allow_file, now_ms=now_ms)
+    progress.unmet = prepared.unmet
     put_shard(store, run, index, prepared)
     return shard_result(run, index, prepared)
 

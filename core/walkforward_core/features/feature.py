@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import numpy as np
 
-from walkforward_core.errors import WalkforwardError
 from walkforward_core.features.bars import Bars
+from walkforward_core.plugins import PluginError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ __all__ = ["Feature", "FeatureError", "Of", "Sheet"]
 P = ParamSpec("P")
 
 
-class FeatureError(WalkforwardError):
+class FeatureError(PluginError):
     """The formula of a feature breaks what the table promises; ``str`` of it names feature, package and cause."""
 
 
