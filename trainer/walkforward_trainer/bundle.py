@@ -30,7 +30,7 @@ from walkforward_core.documents import digest
 from walkforward_trainer.specfile import timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from walkforward_core.bundle import GateRecord, Golden, Parity, Reference
     from walkforward_core.runs import RunDocument
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from walkforward_trainer.fit import Fitted
     from walkforward_trainer.plan import Plan
 
-__all__ = ["Bundle", "Contents", "assemble", "version_of"]
+__all__ = ["Bundle", "Contents", "assemble", "libraries", "version_of"]
 
 LIBRARIES: Final = ("numpy", "onnx", "onnxruntime", "polars", "xgboost-cpu")
 
@@ -100,7 +100,7 @@ def assemble(run: RunDocument, plan: Plan, rows: Dataset, contents: Contents) ->
         validation=_validation(contents.fitted, plan),
         trials=1,
         seeds={"model": plan.model.seed},
-        libraries=_libraries(LIBRARIES),
+        libraries=libraries(),
         metrics=contents.metrics,
         gates=contents.gates,
         baseline=run.baseline,
@@ -142,6 +142,7 @@ def _validation(fitted: Fitted, plan: Plan) -> ValidationRecord:
     )
 
 
-def _libraries(names: Iterable[str]) -> dict[str, str]:
+def libraries() -> dict[str, str]:
+    """Return the versions of everything that a model's bytes depend on."""
     own = {"python": platform.python_version(), "walkforward": walkforward_core.__version__}
-    return own | {name: importlib.metadata.version(name) for name in names}
+    return own | {name: importlib.metadata.version(name) for name in LIBRARIES}

@@ -1,4 +1,4 @@
-"""The stages after eligibility: models → parity → evidence → gates → report → reference, golden rows → bundle."""
+"""The stages after eligibility: models → parity → evidence → gates → reference → report → golden rows → bundle."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from walkforward_core.bundle import MODEL, REPORT_HTML, REPORT_JSON
 from walkforward_core.offline import blocking, explain, judge
 from walkforward_core.runs import ResultDocument, RunMode, RunVerdict
 from walkforward_trainer.baseline import compare, load_baseline
-from walkforward_trainer.bundle import Contents, assemble
+from walkforward_trainer.bundle import Contents, assemble, libraries
 from walkforward_trainer.errors import Reason
 from walkforward_trainer.evaluate import evaluate
 from walkforward_trainer.fit import fit
@@ -20,13 +20,14 @@ from walkforward_trainer.golden import make_golden
 from walkforward_trainer.parity import check_parity
 from walkforward_trainer.publish import publish
 from walkforward_trainer.reference import make_reference
-from walkforward_trainer.report.document import make_report
+from walkforward_trainer.report.document import Findings, make_report
+from walkforward_trainer.report.live import live_outcomes
 from walkforward_trainer.report.page import make_page
 from walkforward_trainer.result import run_folder
 from walkforward_trainer.stages import stage, store_errors
 
 if TYPE_CHECKING:
-    from walkforward_core.bundle import GateRecord, Parity
+    from walkforward_core.bundle import GateRecord, Parity, Reference
     from walkforward_core.objectstore import ObjectStore
     from walkforward_core.runs import RunDocument
     from walkforward_trainer.bundle import Bundle
@@ -48,6 +49,7 @@ class Candidate:
     evidence: Evidence
     metrics: dict[str, float]
     gates: tuple[GateRecord, ...]
+    reference: Reference
     reports: tuple[bytes, bytes]
 
     @property
@@ -86,27 +88,40 @@ def judge_candidate(run: RunDocument, plan: Plan, prepared: Prepared, store: Obj
         parity = check_parity(rows.x, fitted)
     with stage("evidence"):
         evidence = evaluate(rows, fitted, plan)
-        found: dict[str, float] = {}
-        notes = (plan.costs.note,) if plan.costs.note else ()
+        found, live = dict[str, float](), None
+        notes: tuple[str, ...] = (plan.costs.note,) if plan.costs.note else ()
         if run.baseline is not None:
-            compared = compare(load_baseline(store, run.baseline), rows, evidence, plan)
-            found = compared.metrics
+            before = load_baseline(store, run.baseline)
+            compared = compare(before, rows, evidence, plan)
+            found, live = compared.metrics, live_outcomes(compared, before.manifest.decision, evidence, rows, plan.round_trip)
             notes += (f"Not compared with the live model: {compared.note}.",) if compared.note else ()
     metrics = evidence.metrics | found
     with stage("gates"):
         skipped = {gate.name: gate.reason for gate in run.skip_gates}
         gates = judge(plan.gates, metrics, baseline=run.baseline is not None, skipped=skipped)
+    with stage("reference"):
+        reference = make_reference(rows.x, rows.names, fitted.score)
     with stage("report"):
-        report = make_report(plan, rows, fitted, evidence, facts=prepared.facts, gates=gates, metrics=metrics, notes=notes)
-        reports = report.to_bytes(), make_page(report, run.retrain.name)
-    return Candidate(fitted=fitted, parity=parity, evidence=evidence, metrics=metrics, gates=gates, reports=reports)
+        findings = Findings(
+            rows=rows,
+            facts=prepared.facts,
+            fitted=fitted,
+            evidence=evidence,
+            metrics=metrics,
+            gates=gates,
+            reference=reference,
+            libraries=libraries(),
+            notes=notes,
+            live=live,
+        )
+        report = make_report(run, plan, findings)
+        reports = report.to_bytes(), make_page(report)
+    return Candidate(fitted=fitted, parity=parity, evidence=evidence, metrics=metrics, gates=gates, reference=reference, reports=reports)
 
 
 def make_bundle(run: RunDocument, plan: Plan, prepared: Prepared, candidate: Candidate) -> Bundle:
     """Return the bundle of ``candidate``, not yet written."""
     rows = prepared.rows
-    with stage("reference"):
-        reference = make_reference(rows.x, rows.names, candidate.fitted.score)
     with stage("golden"):
         golden = make_golden(rows.x, candidate.fitted, plan)
     contents = Contents(
@@ -114,7 +129,7 @@ def make_bundle(run: RunDocument, plan: Plan, prepared: Prepared, candidate: Can
         metrics=candidate.metrics,
         gates=candidate.gates,
         parity=candidate.parity,
-        reference=reference,
+        reference=candidate.reference,
         golden=golden,
         reports=candidate.reports,
     )

@@ -1,148 +1,171 @@
-"""Stage 15, report: what a person asks about a candidate, as JSON and as one page (see :mod:`walkforward_trainer.report.page`)."""
+"""Stage 15, report: what a person asks about a candidate, as numbers (:mod:`~walkforward_trainer.report.data`)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
-from walkforward_core.documents import Document
+from walkforward_core.bundle import DecisionKind
 from walkforward_core.offline import blocking, explain
-from walkforward_trainer.metrics.probability import calibration_curve
+from walkforward_trainer.report.answers import calibration, class_names, confusions, days, distribution
+from walkforward_trainer.report.columns import importance, newest_drift
+from walkforward_trainer.report.data import Fold, Lineage, Report, Table
+from walkforward_trainer.report.money import BASE, LIVE, MODEL, cost_curve, finite, money
 from walkforward_trainer.specfile import timestamp
 
 if TYPE_CHECKING:
-    from walkforward_core.bundle import GateRecord
-    from walkforward_trainer.backtest import Backtest
+    from collections.abc import Mapping
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from walkforward_core.bundle import GateRecord, Reference
+    from walkforward_core.runs import RunDocument
     from walkforward_trainer.data.quality import QualityFacts
     from walkforward_trainer.dataset import Dataset
     from walkforward_trainer.evaluate import Evidence
     from walkforward_trainer.fit import Fitted
     from walkforward_trainer.plan import Plan
+    from walkforward_trainer.report.live import LiveOutcomes
 
-__all__ = ["Report", "make_report"]
+__all__ = ["Findings", "make_report"]
 
-CURVE_POINTS: Final = 240
+FILTER_ROWS: Final = (
+    ("tradeCount", "trades", ""),
+    ("badTrades", "bad trades among them", ""),
+    ("winRate", "trades that win", "share"),
+    ("expectancy", "mean net return of a trade", "bps"),
+    ("maxDrawdown", "largest drawdown", "share"),
+)
+"""Rows of the table of a filter: key, words, unit."""
 
 
-class Report(Document, frozen=True, kw_only=True):
-    """``report.json``; times RFC 3339 UTC, returns as shares of the traded value."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Findings:
+    """Everything that the stages before have found."""
 
-    NAME: ClassVar[str] = "report"
-
-    question: dict[str, Any]
-    data: dict[str, Any]
-    gates: tuple[Any, ...]
-    failed: tuple[str, ...]
-    notes: tuple[str, ...]
+    rows: Dataset
+    facts: QualityFacts
+    fitted: Fitted
+    evidence: Evidence
     metrics: dict[str, float]
-    folds: tuple[dict[str, Any], ...]
-    backtest: dict[str, dict[str, float]]
-    equity_times: tuple[str, ...]
-    equity: dict[str, tuple[float, ...]]
-    calibration: tuple[tuple[float, float, int], ...]
-    features: dict[str, float]
-    knots: dict[str, Any]
+    gates: tuple[GateRecord, ...]
+    reference: Reference
+    libraries: Mapping[str, str]
+    trials: int = 1
+    notes: tuple[str, ...] = ()
+    live: LiveOutcomes | None = None
+    tables: tuple[Table, ...] = ()
 
 
-def make_report(
-    plan: Plan,
-    rows: Dataset,
-    fitted: Fitted,
-    evidence: Evidence,
-    *,
-    facts: QualityFacts,
-    gates: tuple[GateRecord, ...],
-    metrics: dict[str, float],
-    notes: tuple[str, ...],
-) -> Report:
-    """Return the report; nothing in it depends on when or by which run it was made."""
+def make_report(run: RunDocument, plan: Plan, found: Findings) -> Report:
+    """Return the report of ``run``; nothing in it depends on when it was made."""
+    rows, evidence = found.rows, found.evidence
+    names = class_names(plan.target.kind, evidence.classes.shape[1])
+    t0 = rows.t0[evidence.row]
+    outcomes = {MODEL: evidence.model, BASE: evidence.base}
+    at_threshold = plan.decision.threshold if plan.decision.kind is DecisionKind.FILTER else None
     return Report(
+        lineage=_lineage(run, plan, found),
         question=_question(plan, rows),
-        data={
-            "symbol": plan.symbol,
-            "timeframe": plan.data.timeframe,
-            "asOf": timestamp(plan.as_of_ms),
-            "from": timestamp(int(rows.t0[0]) - plan.bar_ms),
-            "to": timestamp(int(rows.t0[-1])),
-            "rows": len(rows),
-            "labelled": int(rows.known.sum()),
-            "quality": facts,
-        },
-        gates=gates,
-        failed=tuple(explain(record) for record in blocking(gates)),
-        notes=notes,
-        metrics=metrics,
-        folds=tuple(_fold(index, fitted, rows, evidence) for index in range(len(fitted.splits))),
-        backtest={"model": _numbers(evidence.model), "baseRule": _numbers(evidence.base)},
-        equity_times=tuple(timestamp(int(rows.t0[row])) for row in evidence.row[_points(len(evidence.row))]),
-        equity={
-            "model": _curve(evidence.model),
-            "baseRule": _curve(evidence.base),
-        },
-        calibration=tuple(calibration_curve(evidence.y, evidence.p)),
-        features=_split_shares(rows.names, fitted),
-        knots={
-            "weights": fitted.tail.weights.tolist(),
-            "bias": fitted.tail.bias,
-            "x": fitted.tail.x.tolist(),
-            "y": fitted.tail.y.tolist(),
-        },
+        data=_data(plan, rows, found.facts),
+        gates=found.gates,
+        failed=tuple(explain(record) for record in blocking(found.gates)),
+        notes=found.notes,
+        metrics=found.metrics,
+        folds=tuple(_fold(index, found) for index in range(len(found.fitted.splits))),
+        money=money(t0, outcomes),
+        live=_live(t0, found.live),
+        costs=cost_curve(outcomes, plan.round_trip, evidence.independent) if len(t0) else None,
+        calibration=calibration(evidence.y, evidence.classes, names, evidence.independent),
+        confusion=confusions(evidence.y, evidence.classes, evidence.score, names, at_threshold),
+        distribution=distribution(evidence.y, evidence.classes, names),
+        days=days(t0, evidence.hit, evidence.p, plan.top_k),
+        features=importance(rows.names, [model.importance() for model in found.fitted.bases]),
+        drift=newest_drift(rows.x, found.fitted.score, found.reference),
+        tables=(*_filter_table(evidence.table), *found.tables),
     )
 
 
 def _question(plan: Plan, rows: Dataset) -> dict[str, Any]:
     return {
         "target": plan.target,
-        "features": rows.names,
+        "models": plan.recipe.models,
         "model": plan.model,
+        "calibration": plan.calibration,
+        "features": rows.names,
         "decision": plan.decision,
         "baseRule": plan.base_rule,
+        "costs": plan.costs,
         "roundTrip": plan.round_trip,
         "validation": plan.validation,
     }
 
 
-def _fold(index: int, fitted: Fitted, rows: Dataset, evidence: Evidence) -> dict[str, Any]:
-    split = fitted.splits[index]
+def _data(plan: Plan, rows: Dataset, facts: QualityFacts) -> dict[str, Any]:
     return {
-        "from": timestamp(int(rows.t0[split.test[0]])),
-        "to": timestamp(int(rows.t0[split.test[-1]])),
-        "train": len(split.train),
-        "test": len(split.test),
-        "purged": split.purged,
-        "embargoed": split.embargoed,
-        # JSON knows no NaN: a fold with one answer only has none
-        "auc": None if np.isnan(evidence.folds[index]) else evidence.folds[index],
+        "symbols": rows.symbols,
+        "timeframe": plan.data.timeframe,
+        "asOf": timestamp(plan.as_of_ms),
+        "from": timestamp(int(rows.t0[0])),
+        "to": timestamp(int(rows.t0[-1])),
+        "rows": len(rows),
+        "labelled": int(rows.known.sum()),
+        "quality": facts,
     }
 
 
-def _numbers(outcome: Backtest) -> dict[str, float]:
-    found = {
-        "outcomes": float(outcome.outcomes),
-        "traded": outcome.traded,
-        "expectancy": outcome.expectancy,
-        "sharpePerOutcome": outcome.sharpe,
-        "hitRate": outcome.hit_rate,
-        "maxDrawdown": outcome.drawdown,
-        "breakEvenCost": outcome.break_even,
-    }
-    return {name: value for name, value in found.items() if np.isfinite(value)}
+def _lineage(run: RunDocument, plan: Plan, found: Findings) -> Lineage:
+    return Lineage(
+        retrain=f"{run.retrain.namespace}/{run.retrain.name}",
+        run=run.run,
+        recipe=run.spec.recipe,
+        mode=run.mode,
+        data=run.spec.data.uri,
+        digest=found.rows.digest,
+        as_of=run.as_of,
+        symbols=found.rows.symbols,
+        config=plan.config_digest,
+        baseline=run.baseline,
+        trials=found.trials,
+        seeds={"model": plan.model.seed},
+        libraries=dict(found.libraries),
+    )
 
 
-def _points(count: int) -> Any:
-    return np.unique(np.linspace(0, max(count - 1, 0), min(CURVE_POINTS, count)).astype(np.intp))
+def _fold(index: int, found: Findings) -> Fold:
+    split, rows = found.fitted.splits[index], found.rows
+    return Fold(
+        from_=timestamp(int(rows.t0[split.test[0]])),
+        to=timestamp(int(rows.t0[split.test[-1]])),
+        train=len(split.train),
+        test=len(split.test),
+        purged=split.purged,
+        embargoed=split.embargoed,
+        # a fold in which a class never occurs has none
+        auc=finite(found.evidence.folds[index]),
+    )
 
 
-def _curve(outcome: Backtest) -> tuple[float, ...]:
-    return tuple(np.cumsum(outcome.net)[_points(outcome.outcomes)].tolist())
+def _live(t0: npt.NDArray[np.int64], live: LiveOutcomes | None) -> Any:
+    if live is None:
+        return None
+    return money(t0[live.at], {MODEL: live.candidate, LIVE: live.live, BASE: live.base})
 
 
-def _split_shares(names: tuple[str, ...], fitted: Fitted) -> dict[str, float]:
-    """Return for each feature the share of the trees' splits that look at it, largest first."""
-    count = np.zeros(len(names))
-    for base in fitted.bases:
-        trees = base.trees()
-        count += np.bincount(trees.feature[trees.yes >= 0], minlength=len(count))
-    order = np.argsort(-count, kind="stable")
-    return {names[at]: float(count[at] / max(count.sum(), 1.0)) for at in order.tolist()}
+def _filter_table(table: Mapping[str, Mapping[str, float]]) -> tuple[Table, ...]:
+    """Return what a filter changes (rules only against rules and model) as a table."""
+    if not table:
+        return ()
+    columns = list(table.values())
+    rows = tuple((words, *(column.get(name) for column in columns)) for name, words, _ in FILTER_ROWS)
+    return (
+        Table(
+            name="filter",
+            title="Rules alone against rules with the model",
+            note="The same occasions; the model may only forbid a trade that the rule would make.",
+            columns=("", "rules alone", "rules with the model"),
+            rows=rows,
+            units=tuple(unit for _, _, unit in FILTER_ROWS),
+        ),
+    )

@@ -1,0 +1,1 @@
+"""The sections of the page, one a question; each returns nothing where the report has nothing to say."""

@@ -1,0 +1,95 @@
+"""The record: tables of checks, all metrics, the data, what was asked, and where the candidate comes from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from walkforward_trainer.report.figures import bps, number, share, shown
+from walkforward_trainer.report.markup import Markup, el
+from walkforward_trainer.report.sections.parts import block, cell, facts, figure_cell, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from walkforward_trainer.report.data import Report, Table
+
+UNITS: Final[Mapping[str, Callable[[float | None], str]]] = {"share": share, "bps": bps}
+
+__all__ = ["checks", "data", "lineage", "metrics", "question"]
+
+
+def checks(report: Report) -> Markup | None:
+    """Return the tables that checks have brought."""
+    return el("div", *(_table(one) for one in report.tables)) if report.tables else None
+
+
+def metrics(report: Report) -> Markup | None:
+    """Return every metric."""
+    if not report.metrics:
+        return None
+    body = facts({name: number(value, 5) for name, value in sorted(report.metrics.items())})
+    return block(
+        "All metrics", el("details", el("summary", f"{len(report.metrics)} metrics, on rows that the scoring model has not seen"), body)
+    )
+
+
+def data(report: Report) -> Markup | None:
+    """Return what the data were."""
+    return block("Data", facts(_flat(report.data)))
+
+
+def question(report: Report) -> Markup | None:
+    """Return what was asked of the run."""
+    return block("What was asked", facts(_flat(report.question)))
+
+
+def lineage(report: Report) -> Markup | None:
+    """Return where the candidate comes from."""
+    line = report.lineage
+    baseline = f"{line.baseline.uri} ({line.baseline.digest})" if line.baseline else "none"
+    values: dict[str, object] = {
+        "retrain": line.retrain,
+        "run": line.run,
+        "recipe": line.recipe,
+        "mode": line.mode,
+        "as of": line.as_of,
+        "symbols": shown(line.symbols),
+        "data": line.data,
+        "data digest": el("code", line.digest),
+        "config digest": el("code", line.config),
+        "live model compared with": baseline,
+        "trials counted": shown(line.trials),
+        "seeds": ", ".join(f"{name} {seed}" for name, seed in line.seeds.items()),
+        "libraries": ", ".join(f"{name} {version}" for name, version in line.libraries.items()),
+    }
+    return block(
+        "Lineage", facts(values), lead="Enough to make it again: the same data, configuration, seeds and libraries give the same model."
+    )
+
+
+def _table(one: Table) -> Markup:
+    units = one.units or ("",) * len(one.rows)
+    rows = [[_cell(value, unit, first=index == 0) for index, value in enumerate(row)] for row, unit in zip(one.rows, units, strict=True)]
+    return block(one.title, table(one.columns, rows, name=one.title), lead=one.note)
+
+
+def _cell(value: str | float | None, unit: str, *, first: bool) -> Markup:
+    if first:
+        return el("th", shown(value), scope="row")
+    if isinstance(value, str):
+        return cell(value, "n text")
+    return figure_cell(UNITS.get(unit, shown)(value))
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    """Return nested mappings as dotted names, without what is not set."""
+    out: dict[str, object] = {}
+    for key, inner in value.items():
+        plain = msgspec.to_builtins(inner)
+        if isinstance(plain, dict):
+            out |= _flat(plain, f"{prefix}{key}.")
+        elif plain is not None:
+            out[f"{prefix}{key}"] = shown(plain)
+    return out

@@ -1,0 +1,102 @@
+"""What became of the candidate, in the first screen: the verdict, why, and the figures that people ask for first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from walkforward_core.bundle import Verdict
+from walkforward_trainer.report.figures import bps, count, number, percent, share
+from walkforward_trainer.report.markup import Markup, el, join
+from walkforward_trainer.report.sections.parts import block, cell, figure_cell, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from walkforward_core.bundle import GateRecord
+    from walkforward_trainer.report.data import Report
+
+__all__ = ["gates", "head"]
+
+MARKS: Final = {Verdict.PASS: "\N{CHECK MARK}", Verdict.FAIL: "\N{MULTIPLICATION X}", Verdict.NO_DATA: "\N{EN DASH}"}
+WORDS: Final = {Verdict.PASS: "passed", Verdict.FAIL: "failed", Verdict.NO_DATA: "no data"}
+
+
+def head(report: Report) -> Markup:
+    """Return the title, the verdict and the tiles."""
+    line, data = report.lineage, report.data
+    span = f"{data['from'][:10]} to {data['to'][:10]}"
+    what = f"{_symbols(line.symbols)}, {data['timeframe']}, {span}; as of {line.as_of}"
+    return el(
+        "header",
+        el("h1", el("bdi", line.retrain.rpartition("/")[2])),
+        el("p", el("bdi", what), class_="sub"),
+        _verdict(report),
+        *(el("p", note, class_="notice") for note in report.notes),
+        _tiles(report),
+    )
+
+
+def gates(report: Report) -> Markup | None:
+    """Return the table of gates."""
+    if not report.gates:
+        return None
+    rows = [_gate(gate) for gate in report.gates]
+    grid = table(("gate", "verdict", "value", "limit", "why, and what to do"), rows, name="Gates", kind="stack gates", numbers=False)
+    return block("Gates", grid, lead="Judged on rows that the scoring model has not seen, from the bytes that are shipped.")
+
+
+def _symbols(symbols: tuple[str, ...]) -> str:
+    return ", ".join(symbols[:5]) + (f" and {len(symbols) - 5} more" if len(symbols) > 5 else "")
+
+
+def _verdict(report: Report) -> Markup:
+    blocked = len(report.failed)
+    forced = sum(gate.forced for gate in report.gates)
+    smoke = " A reduced model: nothing is published." if report.lineage.mode == "Smoke" else ""
+    if blocked:
+        said = f"Rejected: {blocked} of {len(report.gates)} gates say no.{smoke}"
+        why = el("ul", *(el("li", line) for line in report.failed))
+    else:
+        skipped = f" {forced} skipped on request." if forced else ""
+        said, why = f"Passed: no gate of {len(report.gates)} says no.{skipped}{smoke}", join()
+    kind = Verdict.FAIL if blocked else Verdict.PASS
+    mark = el("span", MARKS[kind], class_=f"mark {kind}", aria_hidden="true")
+    return el("div", mark, el("div", el("b", said), why), class_=f"verdict {kind}", role="status")
+
+
+def _tiles(report: Report) -> Markup:
+    found = report.metrics
+    error = found.get("aucError")
+    current = report.costs.current if report.costs else None
+    tiles = [
+        _tile("AUC", found.get("auc"), lambda value: number(value, 3), f"± {error:.3f}, standard error" if error is not None else ""),
+        _tile("Expectancy", found.get("expectancy"), lambda value: bps(value, sign=True), "net, per outcome"),
+        _tile("Sharpe ratio", found.get("sharpePerOutcome"), lambda value: number(value, 3), "per outcome, not annualised"),
+        _tile("Largest drawdown", found.get("maxDrawdown"), percent, "of a constant stake"),
+        _tile("Break-even cost", found.get("breakEvenCost"), bps, f"assumed: {bps(current)}" if current is not None else ""),
+        _tile("Outcomes", found.get("outcomes"), count, f"{share(found.get('traded'))} traded"),
+    ]
+    return el("dl", *(tile for tile in tiles if tile), class_="tiles")
+
+
+def _tile(name: str, value: float | None, form: Callable[[float], str], below: str) -> Markup | None:
+    if value is None:
+        return None
+    return el("div", el("dt", name), el("dd", form(value), *((el("div", below, class_="sub"),) if below else ())))
+
+
+def _gate(gate: GateRecord) -> tuple[Markup, ...]:
+    form = bps if gate.name == "expectancy" else number
+    remedy = (el("div", f"{gate.remedy[:1].upper()}{gate.remedy[1:]}."),) if gate.remedy else ()
+    words = f"{MARKS[gate.verdict]} {WORDS[gate.verdict]}{', skipped' if gate.forced else ''}"
+    return (
+        el("th", gate.name, scope="row"),
+        cell(el("span", words, class_=f"pill {gate.verdict}")),
+        figure_cell(form(gate.value), "value"),
+        figure_cell(form(gate.threshold), "limit"),
+        cell(join(_signs(gate.message), *remedy), "why"),
+    )
+
+
+def _signs(message: str) -> str:
+    return message.replace(" >= ", " \N{GREATER-THAN OR EQUAL TO} ").replace(" <= ", " \N{LESS-THAN OR EQUAL TO} ")
