@@ -12,3 +12,6 @@ for part in operator trainer server; do
   # shellcheck disable=SC2086 # no word or two
   lock --extra "$part" $more --constraints requirements/dev.txt --output-file "requirements/$part.txt"
 done
+# the server that the tracking test talks to: too much for everybody's environment, so it has one of its own
+uv pip compile requirements/mlflow-server.in --universal --generate-hashes --no-emit-index-url --no-header --quiet --python-version 3.11 \
+  --output-file requirements/mlflow-server.txt

@@ -14,7 +14,7 @@ from walkforward_trainer.conclude import conclude
 from walkforward_trainer.costs import resolve_costs
 from walkforward_trainer.data.sources import Access
 from walkforward_trainer.errors import Reason, RunError
-from walkforward_trainer.plan import make_plan
+from walkforward_trainer.plan import make_plan, with_features
 from walkforward_trainer.result import put_result
 from walkforward_trainer.stages import stage, store_errors
 
@@ -36,25 +36,35 @@ def execute(run: RunDocument, *, allow_file: bool, now_ms: int, shard: int = 0) 
     the index of the symbol that this pod prepares, where the run's part is a shard.
     """
     store: ObjectStore | None = None
+    code: ExitCode | None = None
+    progress = _Progress()
     try:
         with store_errors("artifacts.uri"):
             store = open_store(run.spec.artifacts.uri, allow_file=allow_file)
         if run.part is RunPart.SHARD:
             # the run's own result is that of the pod which gathers
-            return _shard(run, store, shard, allow_file=allow_file, now_ms=now_ms), None
-        result = _run(run, store, allow_file=allow_file, now_ms=now_ms)
-        with store_errors("artifacts.uri"):
-            put_result(store, run.spec.artifacts.uri, result)
+            result = _shard(run, store, shard, progress, allow_file=allow_file, now_ms=now_ms)
+        else:
+            result = _run(run, store, progress, allow_file=allow_file, now_ms=now_ms)
+            with store_errors("artifacts.uri"):
+                put_result(store, run.spec.artifacts.uri, result)
     except RunError as error:
-        return _failed(run, store, error.reason, str(error)), error.code
+        result, code = _failed(run, store, error.reason, str(error)), error.code
     except PluginError as error:
-        return _failed(run, store, Reason.PLUGIN_BROKEN, str(error)), ExitCode.BAD_CONFIGURATION
+        result, code = _failed(run, store, Reason.PLUGIN_BROKEN, str(error)), ExitCode.BAD_CONFIGURATION
     except Exception as error:
         # the last line of defence: what it was goes into the result, not only into a log that is gone with the pod
         log.exception("run %s", run.run)
         message = f"{type(error).__name__}: {error}; this is a bug of the trainer, report it with the log of this pod"
-        return _failed(run, store, Reason.INTERNAL_ERROR, message), ExitCode.BUG
-    return result, None
+        result, code = _failed(run, store, Reason.INTERNAL_ERROR, message), ExitCode.BUG
+    return (result if store is None else conclude(run, store, result, progress.unmet, now_ms=now_ms)), code
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far a run got before it ended: ``unmet`` is what eligibility misses, None until it was looked at."""
+
+    unmet: tuple[str, ...] | None = None
 
 
 def _run(run: RunDocument, store: ObjectStore, progress: _Progress, *, allow_file: bool, now_ms: int) -> ResultDocument:
@@ -65,10 +75,11 @@ def _run(run: RunDocument, store: ObjectStore, progress: _Progress, *, allow_fil
         return calibrate(run, plan, store, Access(allow_file=allow_file))
     prepared = prepare_all(run, plan, store, allow_file=allow_file, now_ms=now_ms)
     progress.unmet = prepared.unmet
+    plan = with_features(plan, run.spec.recipe, prepared.rows.names)
     missing = "; ".join(prepared.unmet)
     if missing and not run.force:
         message = f"{missing}; the next occasion tries again"
-        return ResultDocument(run=run.run, verdict=RunVerdict.INELIGIBLE, reason=Reason.NOT_ELIGIBLE, message=message)
+        return ResultDocument(run=run.run, verdict=RunVerdict.INELIGIBLE, reason=prepared.reason, message=message)
     if missing:
         log.warning("eligibility skipped on request: %s", missing)
     if run.mode is RunMode.DRY_RUN:
