@@ -232,11 +232,16 @@ def test_the_break_glass_role_opens_nothing_else(rescuer: Kube) -> None:
     assert answer.status_code == 403
 
 
+MACRO = {"name": "macro", "uri": "s3://models/macro.csv", "columns": ["vix"]}
+
+
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ({"data": {"uri": "s3://elsewhere/bars.csv"}}, "data.uri must lie below s3://models/ (values objectStore.bundleRoots"),
-        ({"data": {"uri": "s3://models-of-others/x"}}, "data.uri must lie below s3://models/"),
+        ({"data": {"uri": "s3://elsewhere/bars.csv"}}, "data.trades.uri must lie below s3://models/ (values objectStore.bundleRoots"),
+        ({"data": {"uri": "s3://models-of-others/x"}}, "data.uri, data.joins[].uri and data.trades.uri must lie below s3://models/"),
+        ({"data": {"trades": {"uri": "s3://elsewhere/t"}}}, "data.trades.uri must lie below s3://models/"),
+        ({"data": {"joins": [MACRO, {**MACRO, "name": "b", "uri": "s3://elsewhere/m"}]}}, "data.joins[].uri and data.trades.uri must lie"),
         ({"artifacts": {"uri": "s3://elsewhere/fx"}}, "artifacts.uri must lie below s3://models/ (value objectStore.bundleRoots"),
         ({"artifacts": {"secretName": "root"}}, "artifacts.secretName must be walkforward-object-store or other-store, or left out"),
         ({"job": {"image": "evil:1"}}, f"job.image must be {ROOT}, or left out"),
@@ -257,6 +262,8 @@ def test_a_retrain_points_at_what_the_installation_allows(alice: Kube, spec: dic
     [
         {},
         {"data": {"uri": "s3://models"}, "artifacts": {"uri": "s3://models"}},
+        {"data": {"joins": [MACRO], "trades": {"uri": "s3://models/trades/"}}},
+        {"data": {"uri": "secret://BARS_DSN", "format": "postgres", "query": "SELECT * FROM bars"}},
         {"artifacts": {"secretName": "other-store"}},
         {"job": {"image": "registry/own:7"}},
         {"job": {"image": "registry/fixed:1"}},

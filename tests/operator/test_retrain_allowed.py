@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from retrains import INSTALLATION, spec
 
+from walkforward_core.api.data import JoinSpec, TradesSpec
 from walkforward_core.api.retrain import Artifacts, JobSpec, RetrainSpec
 from walkforward_operator.retrain.allowed import refusal
 from walkforward_operator.retrain.reasons import RetrainReason
@@ -15,6 +16,12 @@ from walkforward_operator.retrain.reasons import RetrainReason
 
 def data(uri: str) -> RetrainSpec:
     return spec(data=msgspec.structs.replace(spec().data, uri=uri))
+
+
+def reading(join: str, trades: str) -> RetrainSpec:
+    base = spec(artifacts=Artifacts(uri="s3://models/fx"))
+    joins = (JoinSpec(name="macro", uri=join, columns=("vix",)),)
+    return msgspec.structs.replace(base, data=msgspec.structs.replace(base.data, joins=joins, trades=TradesSpec(uri=trades)))
 
 
 @pytest.mark.parametrize(
@@ -25,6 +32,9 @@ def data(uri: str) -> RetrainSpec:
         spec(job=JobSpec(annotations={"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}, affinity={"nodeAffinity": {}})),
         spec(artifacts=Artifacts(uri="s3://models/", secret_name="team-store")),
         data("s3://data"),
+        data("secret://BARS_DSN"),
+        data("s3://data/date=*/*.parquet"),
+        reading("s3://data/macro.csv", "s3://data/trades/"),
     ],
 )
 def test_what_is_allowed(wanted: RetrainSpec) -> None:
@@ -40,6 +50,10 @@ def test_what_is_allowed(wanted: RetrainSpec) -> None:
         (spec(artifacts=Artifacts(uri="s3://models-evil/fx")), RetrainReason.URI_NOT_ALLOWED, "spec.artifacts.uri"),
         (data("s3://other/x"), RetrainReason.URI_NOT_ALLOWED, "use s3://data"),
         (data("s3://data/../models/x"), RetrainReason.URI_NOT_ALLOWED, "spec.data.uri"),
+        (reading("s3://other/macro.csv", "s3://data/t"), RetrainReason.URI_NOT_ALLOWED, "spec.data.joins[0].uri 's3://other/macro.csv'"),
+        (reading("s3://data/macro.csv", "s3://other/t"), RetrainReason.URI_NOT_ALLOWED, "spec.data.trades.uri 's3://other/t'"),
+        (reading("s3://data/macro.csv", "file:///trades"), RetrainReason.FILE_REFUSED, "spec.data.trades.uri"),
+        (data("s3://dat*/x"), RetrainReason.URI_NOT_ALLOWED, "spec.data.uri"),
         (data("file:///etc/passwd"), RetrainReason.FILE_REFUSED, "use s3://"),
         (spec(artifacts=Artifacts(uri="file:///tmp/x")), RetrainReason.FILE_REFUSED, "spec.artifacts.uri"),
         (

@@ -62,6 +62,8 @@ def both(kube: Kube) -> None:
     install(kube, STAGING, "crds.install=false", "approvals.groups={risk}")
     for release in (PROD, STAGING):
         kube.create(editors(release.watched)).raise_for_status()
+        # a controller aggregates the roles of our kinds into the cluster's own, some time after they were made
+        until(partial(_may_write, kube.as_user("alice"), release.watched), "people may write our kinds")
     for index, probe in enumerate(_probes(kube)):
         until(partial(_refused, probe), f"admission refuses probe {index}")
 
@@ -105,6 +107,10 @@ def annotated(item: dict[str, Any], annotations: dict[str, str]) -> dict[str, An
 
 def _refused(probe: Callable[[], httpx.Response]) -> bool:
     return probe().status_code == 422
+
+
+def _may_write(person: Kube, where: str) -> bool:
+    return person.create(retrain(where), dryRun="All").status_code == 201
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:

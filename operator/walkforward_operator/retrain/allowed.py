@@ -21,6 +21,7 @@ __all__ = ["Installation", "Problem", "refusal"]
 
 SAFE_TO_EVICT: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 """The one annotation of a reserved prefix that belongs to whoever runs the Job."""
+DATABASE: Final = "secret://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +66,19 @@ def refusal(spec: RetrainSpec, installation: Installation) -> Problem | None:
     return (
         _image(installation.image_of(spec), installation)
         or _secret(installation.secret_of(spec), installation)
-        or _address("data.uri", spec.data.uri, installation.data_roots)
+        or _read(spec, installation)
         or _address("artifacts.uri", spec.artifacts.uri, installation.bundle_roots)
         or _job(spec.job, installation)
     )
+
+
+def _read(spec: RetrainSpec, installation: Installation) -> Problem | None:
+    """Return the first address to read from that is not allowed; a database's is in the Secret, which is allowed by its name."""
+    read = [("data.uri", spec.data.uri)]
+    read += [(f"data.joins[{number}].uri", join.uri) for number, join in enumerate(spec.data.joins)]
+    read += [("data.trades.uri", spec.data.trades.uri)] if spec.data.trades is not None else []
+    problems = (_address(field, uri, installation.data_roots) for field, uri in read if not uri.startswith(DATABASE))
+    return next((problem for problem in problems if problem is not None), None)
 
 
 def _image(image: str, installation: Installation) -> Problem | None:
