@@ -54,6 +54,9 @@ class Process:
         self.log = folder / f"operator-{uuid.uuid4().hex[:6]}.log"
         environment = {
             "PATH": os.environ["PATH"],
+            # as in the image: a fifth less memory with thousands of objects
+            "MALLOC_ARENA_MAX": "1",
+            "MALLOC_TRIM_THRESHOLD_": "131072",
             "KUBECONFIG": str(kubeconfig),
             "WATCH_NAMESPACES": namespaces,
             "POD_UID": "11111111-2222-3333-4444-555555555555",
