@@ -60,6 +60,7 @@ class Reason(StrEnum):
     BROKEN_RECORDS = "BrokenRecords"
     NOT_PUBLISHED = "NotPublished"
     BASELINE_BROKEN = "BaselineBroken"
+    TRIALS_UNREADABLE = "TrialsUnreadable"
     CALIBRATION_BROKEN = "CalibrationBroken"
     IMPOSSIBLE_SLIPPAGE = "ImpossibleSlippage"
     # bad configuration
@@ -75,6 +76,7 @@ class Reason(StrEnum):
     STORE_UNAVAILABLE = "StoreUnavailable"
     DATABASE_UNAVAILABLE = "DatabaseUnavailable"
     DATA_CHANGED = "DataChanged"
+    NO_SPACE = "NoSpace"
     VERSION_BUSY = "VersionBusy"
     PARITY_FAILED = "ParityFailed"
     INTERNAL_ERROR = "InternalError"

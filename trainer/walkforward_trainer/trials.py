@@ -1,0 +1,179 @@
+"""Trials are counted across all runs of a retrain, and the deflated Sharpe ratio pays for every one of them.
+
+Whoever tries often enough finds a model that looks good. So each run leaves a record of its trials, rejected or published, below
+``<artifacts>/trials/``: append-only, one object a run, written once. The cluster remembers, not the person who tries.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, ClassVar, Final
+
+import numpy as np
+from msgspec.structs import replace
+
+from walkforward_core.documents import Document, Part, digest, encode
+from walkforward_core.errors import AlreadyExists, DocumentError, NotFound
+from walkforward_core.offline import DEFLATED_SHARPE, OVERFITTING
+from walkforward_trainer.errors import BadData, Reason
+from walkforward_trainer.metrics.sharpe import deflated, expected_maximum
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from walkforward_core.objectstore import ObjectStore
+    from walkforward_core.runs import RunDocument
+    from walkforward_trainer.dataset import Dataset
+    from walkforward_trainer.evaluate import Evidence
+    from walkforward_trainer.plan import Plan
+    from walkforward_trainer.tuning import Search
+
+__all__ = ["Totals", "TrialsRecord", "account", "deflate", "effective", "tried"]
+
+FOLDER: Final = "trials"
+
+
+class Totals(Part, frozen=True, kw_only=True):
+    """All trials of a retrain up to a run, that run's included.
+
+    ``trials`` counts them, ``effective`` how many of them are independent, ``variance`` is that of their Sharpe ratios per outcome,
+    None where fewer than two are known.
+    """
+
+    trials: int
+    effective: float
+    variance: float | None = None
+
+
+class TrialsRecord(Document, frozen=True, kw_only=True):
+    """What one run tried; times in epoch milliseconds UTC.
+
+    ``question`` is the digest of everything that a trial depends on but the data; ``from_ms`` and ``to_ms`` are its rows. ``sharpes`` are
+    those of the trials that finished. ``totals`` are as they stood when the record was written: another attempt of the run finds them.
+    """
+
+    NAME: ClassVar[str] = "trials"
+
+    namespace: str
+    name: str
+    run: str
+    question: str
+    from_ms: int
+    to_ms: int
+    trials: int
+    sharpes: tuple[float, ...]
+    totals: Totals
+
+
+def tried(evidence: Evidence, search: Search | None) -> tuple[int, tuple[float, ...]]:
+    """Return how many trials a run made and their Sharpe ratios; a run without a search is one trial, its own."""
+    if search is not None:
+        return search.trials, search.sharpes
+    sharpe = evidence.model.sharpe
+    return 1, (sharpe,) if math.isfinite(sharpe) else ()
+
+
+def account(
+    store: ObjectStore, run: RunDocument, plan: Plan, rows: Dataset, attempts: tuple[int, tuple[float, ...]], *, write: bool
+) -> Totals:
+    """Return the trials of the retrain so far, and keep those of this run (``write``), once.
+
+    Raises
+    ------
+    BadData
+        A record cannot be read: how much was tried is then not known, and is not guessed.
+    StoreError
+        The store did not do as asked.
+    """
+    folder = f"{run.spec.artifacts.uri.rstrip('/')}/{FOLDER}/"
+    uri = f"{folder}{plan.as_of_ms}-{run.run}.json"
+    # several retrains may share a place; the name of a run begins with that of its retrain
+    candidates = [at for at in store.list(folder) if at.removeprefix(folder).partition("-")[2].startswith(f"{run.retrain.name}-")]
+    records = [_read(store, at) for at in candidates]
+    own = [record for record in records if (record.namespace, record.name) == (run.retrain.namespace, run.retrain.name)]
+    if written := next((record for record in own if record.run == run.run), None):
+        return written.totals
+    count, sharpes = attempts
+    record = TrialsRecord(
+        namespace=run.retrain.namespace,
+        name=run.retrain.name,
+        run=run.run,
+        question=_question(plan),
+        from_ms=int(rows.t0[0]),
+        to_ms=int(rows.t1[-1]),
+        trials=count,
+        sharpes=sharpes,
+        totals=Totals(trials=0, effective=0.0),
+    )
+    totals = _totals([*own, record])
+    if write:
+        try:
+            store.put(uri, replace(record, totals=totals).to_bytes(), create_only=True)
+        except AlreadyExists:  # a write whose answer was lost, or another attempt of the same run
+            return _read(store, uri).totals
+    return totals
+
+
+def deflate(evidence: Evidence, totals: Totals, search: Search | None) -> dict[str, float]:
+    """Return the metrics of the trials; of an evidence without a Sharpe ratio only the counts."""
+    # where fewer than two Sharpe ratios are known, they are taken to spread as luck alone would
+    variance = 1.0 / max(evidence.independent, 1) if totals.variance is None else totals.variance
+    found = {
+        "trials": float(totals.trials),
+        "trialsEffective": totals.effective,
+        "trialSharpeVariance": variance,
+        "expectedMaxSharpe": expected_maximum(totals.effective, variance),
+    }
+    if evidence.moments is not None:
+        found[DEFLATED_SHARPE] = deflated(evidence.moments, evidence.independent, totals.effective, variance)
+    if search is not None and math.isfinite(search.overfitting):
+        found[OVERFITTING] = search.overfitting
+    return found
+
+
+def effective(spans: Sequence[tuple[int, int]]) -> float:
+    """Return how many independent trials the same question over the time ``spans`` makes: (Σ√λ)² / Σλ (Galwey 2009).
+
+    λ are the eigenvalues of the correlations; that of two runs is the share of their rows that they have in common. It is above what the
+    largest of such Sharpe ratios shows (``docs/reference/statistics.md``), so it never flatters.
+
+    >>> effective([(0, 10)]), effective([(0, 10), (10, 20)]), effective([(0, 10), (0, 10)])
+    (1.0, 2.0, 1.0)
+    """
+    start, end = (np.array(side, dtype=np.float64) for side in zip(*spans, strict=True))
+    common = np.clip(np.minimum(end[:, None], end) - np.maximum(start[:, None], start), 0.0, None)
+    length = np.maximum(end - start, 1.0)
+    eigenvalues = np.clip(np.linalg.eigvalsh(common / np.sqrt(np.outer(length, length))), 0.0, None)
+    eigenvalues[eigenvalues < 1e-9] = 0.0
+    return round(float(np.sqrt(eigenvalues).sum() ** 2 / eigenvalues.sum()), 6) if eigenvalues.sum() > 0 else float(len(spans))
+
+
+def _totals(records: Sequence[TrialsRecord]) -> Totals:
+    """Return the totals; runs of different questions are taken to be independent, and so are the trials of one search."""
+    independent = 0.0
+    for question in sorted({record.question for record in records}):
+        same = [record for record in records if record.question == question]
+        independent += effective([(record.from_ms, record.to_ms) for record in same]) * max(record.trials for record in same)
+    sharpes = [sharpe for record in records for sharpe in record.sharpes]
+    return Totals(
+        trials=sum(record.trials for record in records),
+        effective=independent,
+        variance=float(np.var(sharpes, ddof=1)) if len(sharpes) > 1 else None,
+    )
+
+
+def _question(plan: Plan) -> str:
+    """Return the digest of what is tried, before any search: two runs of one question differ by their data alone."""
+    asked = (plan.recipe.models, plan.recipe.join, plan.calibration, plan.selection, plan.tuning, plan.decision, plan.base_rule)
+    return digest(encode([plan.config_digest, plan.validation, plan.data.symbols, *asked]))
+
+
+def _read(store: ObjectStore, uri: str) -> TrialsRecord:
+    try:
+        return TrialsRecord.parse(store.get(uri), source=uri)
+    except (DocumentError, NotFound) as error:
+        raise BadData(
+            Reason.TRIALS_UNREADABLE,
+            f"trials: {error}; without this record the run would not know how much was tried: restore the object from a backup, or remove "
+            "it if it is no record of a run",
+        ) from error
