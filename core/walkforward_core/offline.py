@@ -39,6 +39,7 @@ __all__ = [
     "distribution_metric",
     "explain",
     "judge",
+    "limits_of",
 ]
 
 AUC: Final = "auc"
@@ -188,6 +189,11 @@ def _limits(gates: OfflineGates) -> Iterator[_Limit]:
         yield _Limit("maxDegradation", DEGRADATION, limit, floor=False, versus=True)
     if gates.delta is not None:
         yield _Limit("delta", DELTA, gates.delta.max, floor=False, versus=True)
+
+
+def limits_of(gates: OfflineGates) -> list[tuple[str, float, bool]]:
+    """Return name, limit and whether it is a floor, for every limit of ``gates``."""
+    return [(limit.gate, limit.limit, limit.floor) for limit in _limits(gates)]
 
 
 def _distribution(gate: DistributionGate) -> Iterator[_Limit]:

@@ -15,7 +15,7 @@ from walkforward_core.api.offline import OfflineGates
 from walkforward_core.api.recipe import BUILT_IN, Overrides, OverridesFrom, Recipe, RecipeName, Validation
 from walkforward_core.documents import Part
 
-__all__ = ["RetrainSpec"]
+__all__ = ["Artifacts", "RetrainSpec"]
 
 
 class SessionState(StrEnum):

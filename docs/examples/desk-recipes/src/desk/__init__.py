@@ -1,0 +1,1 @@
+"""What our desk adds to walkforward."""
