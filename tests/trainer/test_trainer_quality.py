@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from trainer_runs import HOUR, RISK, random_bars, run_document, spec
+from trainer_runs import HOUR, random_bars, run_document, spec
 
 from walkforward_trainer.data.bars import RawBars
 from walkforward_trainer.data.quality import Window, check_quality
-from walkforward_trainer.eligibility import check_learnable, unmet
 from walkforward_trainer.errors import BadData, Reason
 from walkforward_trainer.plan import Plan, make_plan
 from walkforward_trainer.rows import bar_features, bars_digest, label_bars
@@ -140,40 +139,6 @@ def test_bars_that_miss_a_value_are_dropped_and_leave_a_gap_for_labels() -> None
     assert np.isfinite(rows.x).all()
     crossing = (rows.t0 < GOOD.time[500]) & (GOOD.time[500] <= rows.t1)
     assert not rows.known[crossing].any()
-
-
-class TestLearnable:
-    """Eligibility, and what no request skips."""
-
-    def rows(self, bars: Bars, **changes: Any) -> Any:
-        fields = spec("file:///bars.csv", "file:///models", **changes)
-        fields["data"]["windowBars"] = 800
-        run = run_document(fields, timestamp(int(bars.time[-1])))
-        plan = make_plan(run)
-        rows = label_bars(*bar_features(check_quality(RawBars(bars=bars, files=1, later=0), plan), plan), plan)
-        return run, plan, rows
-
-    def test_unmet_conditions_say_what_is_there_and_what_is_wanted(self) -> None:
-        run, plan, rows = self.rows(GOOD, eligibility={"minAge": "34d", "minBars": 801})
-        assert unmet(run.spec.eligibility, rows, plan) == [
-            "eligibility.minBars: 800 bars in the window, 801 wanted",
-            "eligibility.minAge: the window's bars span 33d8h, 34d wanted",
-        ]
-        run, plan, rows = self.rows(GOOD, eligibility={"minAge": "33d8h", "minBars": 800})
-        assert unmet(run.spec.eligibility, rows, plan) == []
-
-    def test_one_class_only(self) -> None:
-        overrides = RISK | {"target": {"kind": "Risk", "threshold": 50.0}}
-        _, plan, rows = self.rows(GOOD, overrides=overrides)
-        with pytest.raises(BadData, match="0 are 1, the rarer answer has 0 rows and needs 20; choose another threshold") as caught:
-            check_learnable(rows, plan)
-        assert caught.value.reason is Reason.ONE_CLASS
-
-    def test_too_few_rows(self) -> None:
-        _, plan, rows = self.rows(GOOD[:400])
-        with pytest.raises(BadData, match="minRows: 295 of 300 rows have a label, limit 500") as caught:
-            check_learnable(rows, plan)
-        assert caught.value.reason is Reason.TOO_FEW_ROWS
 
 
 def test_a_feature_that_is_no_number_is_named() -> None:

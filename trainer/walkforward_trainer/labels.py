@@ -180,6 +180,11 @@ def volatility(bars: Bars, target: Target) -> Series:
     return np.sqrt(total / target.horizon_bars)
 
 
+def _of_trades(_bars: Bars, _target: Target) -> Series:
+    """Refuse: bars do not know of trades (:func:`walkforward_trainer.data.trades.bad_trade` does)."""
+    raise TypeError("BadTrade is a question about trades; make_plan refuses it of bars")
+
+
 BUILT_IN: Final[Mapping[str, Label]] = {
     "Direction": Label(direction),
     "Risk": Label(risk, history=lambda target: target.volatility_bars),
@@ -187,8 +192,9 @@ BUILT_IN: Final[Mapping[str, Label]] = {
     "Price": Label(price, classes=0),
     "Momentum": Label(momentum, history=lambda target: target.horizon_bars),
     "Volatility": Label(volatility, classes=0),
+    "BadTrade": Label(_of_trades),
 }
-"""Every kind of target of this package by its name; those of the spec are Direction, Risk and Adaptive, the others are of heads."""
+"""Every kind of target of this package by its name; Price, Momentum and Volatility are of heads alone, BadTrade is of trades."""
 
 
 def _ahead(values: Series, bars: int) -> Series:

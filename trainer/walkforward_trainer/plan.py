@@ -9,13 +9,14 @@ from walkforward_core.api.defaults import effective_gates
 from walkforward_core.bundle import Decision, DecisionKind
 from walkforward_core.documents import digest, encode
 from walkforward_core.durations import parse_ms
-from walkforward_core.features import lookback, timeframe_ms, unknown
+from walkforward_core.features import lookback, timeframe_ms
 from walkforward_core.offline import GATES
 from walkforward_core.plugins import PluginError
 from walkforward_core.routing import WithoutModel
 from walkforward_core.runs import RunMode
 from walkforward_trainer.costs import assumed_costs
 from walkforward_trainer.errors import BadConfiguration, Reason
+from walkforward_trainer.kinds import check_kind, joined_names, table_names
 from walkforward_trainer.labels import classes_of, warmup_of
 from walkforward_trainer.recipes.table import recipes
 from walkforward_trainer.resolved import filled
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from walkforward_trainer.recipes.recipe import Recipe
     from walkforward_trainer.resolved import Model, Quality, Target, Validation
 
-__all__ = ["Plan", "make_plan"]
+__all__ = ["Plan", "make_plan", "with_features"]
 
 SMOKE_TREES: Final = 20
 SMOKE_FOLDS: Final = 3
@@ -110,19 +111,20 @@ def make_plan(run: RunDocument) -> Plan:
         filled(recipe.model, asked.model),
         filled(recipe.validation, spec.validation),
     )
-    features = asked.features or recipe.features
-    _check_features(features, recipe)
+    kind, joined, quality = spec.data.kind or recipe.kind, joined_names(spec), filled(recipe.quality, spec.data.quality)
+    features = asked.features or (*recipe.features, *joined)
+    check_kind(spec, recipe, kind, target.kind, features)
     bars = spec.data.window_bars
     if run.mode is RunMode.SMOKE:
         model, validation = (
             replace(model, trees=min(model.trees, SMOKE_TREES)),
             replace(validation, folds=min(validation.folds, SMOKE_FOLDS)),
         )
-        bars = min(bars or SMOKE_BARS, SMOKE_BARS)
+        bars, quality = min(bars or SMOKE_BARS, SMOKE_BARS), replace(quality, min_rows=min(quality.min_rows, SMOKE_BARS // 2))
     base_rule = asked.decision.base_rule or recipe.base_rule
     return Plan(
         recipe=recipe,
-        kind=spec.data.kind or recipe.kind,
+        kind=kind,
         features=features,
         target=target,
         classes=classes_of(target),
@@ -139,16 +141,33 @@ def make_plan(run: RunDocument) -> Plan:
         bar_ms=timeframe_ms(spec.data.timeframe),
         window_ms=parse_ms(spec.data.window) if spec.data.window else None,
         window_bars=bars,
-        warmup_bars=max(lookback(features), warmup_of(target), *(warmup_of(head.target) for head in recipe.heads), _rule_bars(base_rule)),
-        quality=filled(recipe.quality, spec.data.quality),
+        warmup_bars=max(
+            lookback(table_names(features, joined, kind)),
+            warmup_of(target),
+            *(warmup_of(head.target) for head in recipe.heads),
+            _rule_bars(base_rule),
+        ),
+        quality=quality,
         validation=validation,
         embargo_ms=parse_ms(validation.embargo),
         costs=assumed_costs(spec.costs, recipe),
         gates=gates,
         top_k=gates.precision_at_k.k if gates.precision_at_k else 20,
         # what the model is made of, and no more: other gates or costs do not make another model
-        config_digest=digest(encode([spec.recipe, features, target, model, spec.data.timeframe])),
+        config_digest=_config_digest(spec.recipe, features, target, model, spec.data.timeframe),
     )
+
+
+def with_features(plan: Plan, recipe: str, features: tuple[str, ...]) -> Plan:
+    """Return ``plan`` with the features that the rows brought: those of trades are known when the log was read."""
+    if features == plan.features:
+        return plan
+    found = _config_digest(recipe, features, plan.target, plan.model, plan.data.timeframe)
+    return replace(plan, features=features, config_digest=found)
+
+
+def _config_digest(recipe: str, features: tuple[str, ...], target: Target, model: Model, timeframe: str) -> str:
+    return digest(encode([recipe, features, target, model, timeframe]))
 
 
 def _recipe(spec: RetrainSpec) -> Recipe:
@@ -197,17 +216,6 @@ def _check_skipped(run: RunDocument) -> None:
             raise BadConfiguration(
                 Reason.SPEC_INVALID, f"skipGates: {gate.name} is to be skipped without a reason; say why, it is recorded"
             )
-
-
-def _check_features(features: tuple[str, ...], recipe: Recipe) -> None:
-    strangers = unknown(features)
-    if strangers:
-        raise BadConfiguration(
-            Reason.SPEC_INVALID, f"overrides.features: {', '.join(strangers)} not known; the recipe's own are {', '.join(recipe.features)}"
-        )
-    if len(set(features)) != len(features):
-        twice = sorted({name for name in features if features.count(name) > 1})
-        raise BadConfiguration(Reason.SPEC_INVALID, f"overrides.features: {', '.join(twice)} named twice; name each once")
 
 
 def _rule_bars(base_rule: str) -> int:

@@ -1,33 +1,50 @@
-"""The stages up to eligibility: bars → quality → features → labels → eligibility."""
+"""The stages up to eligibility: rows of any kind → quality → features → labels → eligibility."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
+from walkforward_core.api.data import DataKind
+from walkforward_core.runs import RunMode
 from walkforward_trainer.data.bars import read_bars
+from walkforward_trainer.data.joins import read_joins
 from walkforward_trainer.data.quality import check_quality
-from walkforward_trainer.eligibility import check_learnable, unmet
+from walkforward_trainer.data.ticks import read_ticks
+from walkforward_trainer.eligibility import Seen, bootstrap, check_learnable, limits, smoked, unmet
+from walkforward_trainer.errors import Reason
+from walkforward_trainer.inputs import Inputs, Rows
 from walkforward_trainer.rows import bar_features, label_bars
+from walkforward_trainer.sample_rows import sample_rows
 from walkforward_trainer.stages import stage
+from walkforward_trainer.trade_rows import trade_log, trade_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from walkforward_core.runs import RunDocument
+    from walkforward_trainer.data.bars import RawBars
     from walkforward_trainer.data.quality import QualityFacts
     from walkforward_trainer.data.sources import Access
     from walkforward_trainer.dataset import Dataset
     from walkforward_trainer.plan import Plan
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["ROWS", "Prepared", "prepare"]
+
+log = logging.getLogger("walkforward.trainer")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """Rows with their labels, what was found about the bars, and what eligibility misses."""
+    """Rows with their labels, what was found about the data, and what eligibility misses, for which ``reason``."""
 
     facts: QualityFacts
     rows: Dataset
     unmet: tuple[str, ...]
+    reason: Reason = Reason.NOT_ELIGIBLE
 
 
 def prepare(run: RunDocument, plan: Plan, access: Access, *, now_ms: int) -> Prepared:
@@ -36,18 +53,66 @@ def prepare(run: RunDocument, plan: Plan, access: Access, *, now_ms: int) -> Pre
     Raises
     ------
     RunError
-        The bars cannot be read, or are not what the spec says.
+        The data cannot be read, or are not what the spec says.
     """
+    found = ROWS[plan.kind](Inputs(run=run, plan=plan, access=access, now_ms=now_ms))
+    with stage("eligibility"):
+        waiting = bootstrap(found.data, plan)
+        missing = tuple(filter(None, (waiting, *_unmet(run, plan, access, found))))
+        if not missing or run.force:
+            check_learnable(found.data, plan)
+    reason = Reason.BOOTSTRAP if waiting else Reason.NOT_ELIGIBLE
+    return Prepared(facts=found.facts, rows=found.data, unmet=missing, reason=reason)
+
+
+def _unmet(run: RunDocument, plan: Plan, access: Access, found: Rows) -> list[str]:
+    asked, rows = limits(run.spec.eligibility), found.data
+    if run.mode is RunMode.SMOKE:
+        asked = smoked(asked, plan.bar_ms)
+    span = int(rows.t0[-1]) - int(rows.t0[0]) + plan.bar_ms if len(rows) else 0
+    seen = Seen(rows=len(rows), span_ms=span, bars=found.bars, log=trade_log(access, plan, found.trades))
+    return unmet(asked, seen, plan.as_of_ms)
+
+
+def bar_rows(inputs: Inputs) -> Rows:
+    """Return bars as rows."""
     with stage("bars"):
-        raw = read_bars(access, plan, now_ms=now_ms)
+        raw = read_bars(inputs.access, inputs.plan, now_ms=inputs.now_ms)
+    return _of_bars(raw, inputs)
+
+
+def tick_rows(inputs: Inputs) -> Rows:
+    """Return the bars that ticks make as rows."""
+    with stage("ticks"):
+        raw = read_ticks(inputs.access, inputs.plan, now_ms=inputs.now_ms)
+    return _of_bars(raw, inputs)
+
+
+def _of_bars(raw: RawBars, inputs: Inputs) -> Rows:
+    plan = inputs.plan
     with stage("quality"):
         window = check_quality(raw, plan)
+    joined = {}
+    if plan.data.joins:
+        with stage("joins"):
+            joined = read_joins(inputs.access, plan, window.bars.time)
     with stage("features"):
-        x, columns = bar_features(window, plan)
+        x, columns = bar_features(window, plan, joined)
+    before = len(window.bars) - window.start - len(x)
+    if joined and before:
+        log.warning("%d rows lie before the first publication of every joined column, they are left out", before)
     with stage("labels"):
         rows = label_bars(x, columns, plan)
-    with stage("eligibility"):
-        missing = tuple(unmet(run.spec.eligibility, rows, plan))
-        if not missing or run.force:
-            check_learnable(rows, plan)
-    return Prepared(facts=window.facts, rows=rows, unmet=missing)
+    facts = replace(window.facts, bars=len(x), dropped=window.facts.dropped + before)
+    # before the window and its warm-up there may be more bars, all of which the regimes are held against
+    clean = np.isfinite(raw.bars.close) & np.isfinite(raw.bars.high) & np.isfinite(raw.bars.low)
+    return Rows(facts=facts, data=rows, bars=raw.bars[clean])
+
+
+ROWS: Final[Mapping[DataKind, Callable[[Inputs], Rows]]] = {
+    DataKind.BARS: bar_rows,
+    DataKind.TICKS: tick_rows,
+    DataKind.TRADES: trade_rows,
+    DataKind.SAMPLES: sample_rows,
+}
+"""How the rows of every kind are made; what follows knows none of them."""

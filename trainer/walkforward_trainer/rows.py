@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from walkforward_core.features import compute, lookback, unknown
 from walkforward_trainer.data.tables import PRICES
-from walkforward_trainer.dataset import Dataset
+from walkforward_trainer.dataset import Dataset, FixedColumns
 from walkforward_trainer.decision import base_position
 from walkforward_trainer.errors import BadData, Reason
 from walkforward_trainer.labels import label
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from walkforward_trainer.data.quality import Window
     from walkforward_trainer.plan import Plan
 
-__all__ = ["BarColumns", "bar_features", "bars_digest", "label_bars"]
+NOTHING: Final[Mapping[str, npt.NDArray[np.float64]]] = MappingProxyType({})
+
+__all__ = ["BarColumns", "JoinedColumns", "bar_features", "bars_digest", "label_bars"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,16 +50,43 @@ class BarColumns:
         return compute(self.bars, names)[self.start :]
 
 
-def bar_features(window: Window, plan: Plan) -> tuple[npt.NDArray[np.float32], BarColumns]:
+@dataclass(frozen=True, slots=True, eq=False)
+class JoinedColumns:
+    """Feature columns of bars, and beside them those that were joined, of the same rows."""
+
+    bars: BarColumns
+    joined: FixedColumns
+
+    def missing(self, names: Sequence[str]) -> str:
+        """Return why ``names`` cannot be had for every row, or nothing."""
+        return self.bars.missing([name for name in names if name not in self.joined.names])
+
+    def matrix(self, names: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Return the columns ``names``."""
+        own = [name for name in names if name not in self.joined.names]
+        there = dict(zip(own, self.bars.matrix(own).T, strict=True))
+        there |= {name: self.joined.matrix([name])[:, 0] for name in names if name not in own}
+        return np.column_stack([there[name] for name in names])
+
+
+def bar_features(
+    window: Window, plan: Plan, joined: Mapping[str, npt.NDArray[np.float64]] = NOTHING
+) -> tuple[npt.NDArray[np.float32], BarColumns | JoinedColumns]:
     """Return the features of every bar of the window, and where others come from.
+
+    ``joined`` are features of other tables at every bar, warm-up included; bars before the first value of each of them are left out.
 
     Raises
     ------
     BadData
         A feature is missing or not finite in rows that have their warm-up.
     """
-    x = compute(window.bars, plan.features)
-    start = window.start
+    own = [name for name in plan.features if name not in joined]
+    columns = dict(zip(own, compute(window.bars, own).T, strict=True)) | {
+        name: column.astype(np.float32) for name, column in joined.items()
+    }
+    x = np.column_stack([columns[name] for name in plan.features])
+    start = max(window.start, _first_known(joined, len(x)))
     # bars that were dropped for a missing value may have shortened the warm-up
     while start < len(x) and start < plan.warmup_bars and not np.isfinite(x[start]).all():
         start += 1
@@ -68,12 +98,23 @@ def bar_features(window: Window, plan: Plan) -> tuple[npt.NDArray[np.float32], B
             f"feature {plan.features[column]} is not a finite number in {int(bad[:, column].sum())} of {len(bad)} rows; "
             "check its column in the data, or leave it out of overrides.features",
         )
-    return np.ascontiguousarray(x[start:]), BarColumns(bars=window.bars, start=start)
+    of_bars = BarColumns(bars=window.bars, start=start)
+    if not joined:
+        return np.ascontiguousarray(x[start:]), of_bars
+    table = np.column_stack([column[start:].astype(np.float32) for column in joined.values()])
+    return np.ascontiguousarray(x[start:]), JoinedColumns(of_bars, FixedColumns(table, tuple(joined)))
 
 
-def label_bars(x: npt.NDArray[np.float32], columns: BarColumns, plan: Plan) -> Dataset:
+def _first_known(joined: Mapping[str, npt.NDArray[np.float64]], rows: int) -> int:
+    """Return the first row at which every joined column has a value; from there on each has one."""
+    return max((int(np.argmax(np.isfinite(column))) if np.isfinite(column).any() else rows for column in joined.values()), default=0)
+
+
+def label_bars(x: npt.NDArray[np.float32], columns: BarColumns | JoinedColumns, plan: Plan) -> Dataset:
     """Return the rows of bars with their labels."""
-    bars, start = columns.bars, columns.start
+    of_bars = columns.bars if isinstance(columns, JoinedColumns) else columns
+    bars, start = of_bars.bars, of_bars.start
+    own = [name for name in plan.features if not isinstance(columns, JoinedColumns) or name not in columns.joined.names]
     found = label(bars, plan.target, plan.bar_ms, start)
     heads = {head.name: label(bars, head.target, plan.bar_ms, start).y for head in plan.recipe.heads}
     return Dataset(
@@ -87,12 +128,21 @@ def label_bars(x: npt.NDArray[np.float32], columns: BarColumns, plan: Plan) -> D
         weight=np.ones(len(x)),
         symbol=np.zeros(len(x), np.int16),
         symbols=(plan.symbol,),
-        digest=bars_digest(bars),
+        digest=_digest(bars, columns),
         columns=columns,
-        warmup=lookback(plan.features),
+        warmup=lookback(own),
         horizon_ms=found.horizon_ms,
         targets=heads,
     )
+
+
+def _digest(bars: Bars, columns: BarColumns | JoinedColumns) -> str:
+    """Return the digest of the bars, and of what was joined to them."""
+    found = bars_digest(bars)
+    if not isinstance(columns, JoinedColumns):
+        return found
+    joined = columns.joined
+    return f"sha256:{hashlib.sha256(f'{found} {joined.names}'.encode() + joined.x.astype('<f4').tobytes()).hexdigest()}"
 
 
 def bars_digest(bars: Bars) -> str:

@@ -48,6 +48,7 @@ class _Header(msgspec.Struct, frozen=True, kw_only=True):
     warmup: int
     horizon_ms: int
     unmet: tuple[str, ...]
+    reason: Reason
     facts: QualityFacts
 
 
@@ -68,6 +69,7 @@ def put_shard(store: ObjectStore, run: RunDocument, index: int, prepared: Prepar
         warmup=rows.warmup,
         horizon_ms=rows.horizon_ms,
         unmet=prepared.unmet,
+        reason=prepared.reason,
         facts=prepared.facts,
     )
     arrays: dict[str, Any] = {name: getattr(rows, name) for name in ROW_ARRAYS}
@@ -126,7 +128,8 @@ def pool(parts: Sequence[Prepared]) -> Prepared:
         targets=targets,
     )
     missing = tuple(f"{part.rows.symbols[0]}: {why}" for part in parts for why in part.unmet)
-    return Prepared(facts=_worst([part.facts for part in parts]), rows=whole, unmet=missing)
+    reason = next((part.reason for part in parts if part.unmet), parts[0].reason)
+    return Prepared(facts=_worst([part.facts for part in parts]), rows=whole, unmet=missing, reason=reason)
 
 
 def shard_result(run: RunDocument, index: int, prepared: Prepared) -> ResultDocument:
@@ -134,7 +137,7 @@ def shard_result(run: RunDocument, index: int, prepared: Prepared) -> ResultDocu
     symbol = run.spec.data.symbols[index]
     if prepared.unmet and not run.force:
         message = f"{symbol}: {'; '.join(prepared.unmet)}; the next occasion tries again"
-        return ResultDocument(run=run.run, verdict=RunVerdict.INELIGIBLE, reason=Reason.NOT_ELIGIBLE, message=message)
+        return ResultDocument(run=run.run, verdict=RunVerdict.INELIGIBLE, reason=prepared.reason, message=message)
     message = f"{symbol}: {len(prepared.rows)} rows, {int(prepared.rows.known.sum())} with a label, wait to be gathered"
     return ResultDocument(run=run.run, verdict=RunVerdict.PREPARED, reason=Reason.SHARD_PREPARED, message=message)
 
@@ -166,7 +169,7 @@ def _read(data: bytes, run: RunDocument, index: int, symbol: str) -> Prepared:
         horizon_ms=header.horizon_ms,
         targets=targets,
     )
-    return Prepared(facts=header.facts, rows=rows, unmet=header.unmet)
+    return Prepared(facts=header.facts, rows=rows, unmet=header.unmet, reason=header.reason)
 
 
 def _worst(facts: Sequence[QualityFacts]) -> QualityFacts:
