@@ -148,7 +148,8 @@ def smallest(values: Series, window: int, count: int) -> Series:
 
     out = np.full((len(values), count), np.nan)
     if window <= len(values):
-        out[window - 1 :] = fold((values[:, None],), window, join)[0]
+        found = fold((values[:, None],), window, join)[0]
+        out[window - 1 :, : found.shape[1]] = found
     return out
 
 

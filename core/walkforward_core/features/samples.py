@@ -35,8 +35,6 @@ DAY: Final = 1_440
 """Samples of a day."""
 MISSING: Final = 60
 """Samples of a day that may be missing."""
-SPAN_MS: Final = (DAY + MISSING) * INTERVAL_MS
-"""Longest time that the samples of a day may span."""
 FLOOR: Final = 1e-8
 """Added to a standard deviation, so that a price that hardly moves is not divided by nothing."""
 TAIL_PERCENT: Final = 0.5
@@ -86,9 +84,9 @@ def _log_return(samples: Samples, minutes: int) -> Series:
 
 
 def _whole_day(samples: Samples, values: Series, rows: int) -> Series:
-    """Return ``values``, NaN where the newest ``rows`` samples span too long."""
+    """Return ``values``, NaN where between the oldest and the newest of ``rows`` samples more than :data:`MISSING` are missing."""
     span = samples.time - lag(samples.time.astype(np.float64), rows - 1)
-    return np.where(span <= SPAN_MS, values, np.nan)
+    return np.where(span < (rows - 1 + MISSING + 0.5) * INTERVAL_MS, values, np.nan)
 
 
 def _day_z(samples: Samples, values: Series) -> Series:

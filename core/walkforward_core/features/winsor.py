@@ -57,7 +57,8 @@ class Bounds:
 def rolling_winsorised(values: Series, window: int, percent: float) -> Series:
     """Return ``values`` inside the bounds that cut ``percent`` of the ``window`` rows before each, at either end.
 
-    What is NaN is left out of the bounds; a row has none, and is NaN, where less than half of its window is known.
+    What is NaN is left out of the bounds; a row has none, and is NaN, where it has not so many rows before it or less than half of
+    them are known.
 
     Raises
     ------
@@ -71,7 +72,9 @@ def rolling_winsorised(values: Series, window: int, percent: float) -> Series:
     most = math.floor(percent / 100 * (window - 1)) + 2
     lower = _between(smallest(before, window, most), place)
     upper = -_between(smallest(-before, window, most), place)
-    return np.where(known >= window / 2, np.minimum(np.maximum(values, lower), upper), np.nan)
+    found = np.where(known >= window / 2, np.minimum(np.maximum(values, lower), upper), np.nan)
+    found[:window] = np.nan
+    return found
 
 
 def _between(ordered: npt.NDArray[np.float64], place: Series) -> Series:
