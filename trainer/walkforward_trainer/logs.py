@@ -21,7 +21,7 @@ from walkforward_trainer.errors import BadConfiguration, Reason
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["FORMAT_VARIABLE", "LogFormat", "RunLog", "logging_to_stderr"]
+__all__ = ["FORMAT_VARIABLE", "LogFormat", "RunLog", "logging_to_stderr", "without_secrets"]
 
 FORMAT_VARIABLE: Final = "WALKFORWARD_LOG_FORMAT"
 LIBRARIES: Final = ("boto3", "botocore", "urllib3", "s3transfer", "optuna", "mlflow", "ccxt", "matplotlib")
@@ -89,7 +89,16 @@ class RunLog(logging.Formatter):
     def _shown(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
-        return USER_INFO.sub(rf"\1:{HIDDEN}@", text)
+        return without_secrets(text)
+
+
+def without_secrets(text: str) -> str:
+    """Return ``text`` with the password of every address in it hidden.
+
+    >>> without_secrets("postgresql://ann:hunter2@db/trades")
+    'postgresql://ann:***@db/trades'
+    """
+    return USER_INFO.sub(rf"\1:{HIDDEN}@", text)
 
 
 @contextmanager

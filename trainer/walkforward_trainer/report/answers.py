@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["calibration", "class_names", "confusions", "days", "distribution"]
 
 DAY_MS: Final = 86_400_000
-MOST_DAYS: Final = 90
+MOST_DAYS: Final = 120
 """More bars than this are no longer told apart."""
 CONFIDENCE_BINS: Final = 20
 Z95: Final = 1.959963984540054
@@ -65,14 +65,15 @@ def confusions(y: Vector, p: Matrix, score: Vector, names: Sequence[str], thresh
 
 
 def days(t0: Times, hit: Vector, p: Vector, k: int) -> Days | None:
-    """Return precision@k by day (UTC), at most :data:`MOST_DAYS` of them, further ones averaged; of equal scores the earlier row counts."""
+    """Return precision@k by day (UTC), of more than :data:`MOST_DAYS` the mean of equal spans; of equal scores the earlier row counts."""
     if not len(t0):
         return None
     day = t0 // DAY_MS
     found, first = np.unique(day, return_index=True)
     blocks = np.split(np.arange(len(day)), first[1:])
     each = np.array([hit[rows[np.argsort(-p[rows], kind="stable")[:k]]].mean() for rows in blocks])
-    groups = np.array_split(np.arange(len(found)), min(MOST_DAYS, len(found)))
+    span = int(found[-1] - found[0]) // MOST_DAYS + 1
+    groups = [np.flatnonzero((found - found[0]) // span == index) for index in np.unique((found - found[0]) // span)]
     shown = tuple(_day(found[group], each[group]) for group in groups)
     return Days(k=k, base=float(hit.mean()), mean=float(each.mean()), days=shown)
 

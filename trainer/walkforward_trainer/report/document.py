@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from walkforward_core.bundle import DecisionKind
 from walkforward_core.offline import blocking, explain
+from walkforward_trainer.logs import without_secrets
 from walkforward_trainer.report.answers import calibration, class_names, confusions, days, distribution
 from walkforward_trainer.report.columns import importance, newest_drift
 from walkforward_trainer.report.data import Fold, Lineage, Report, Table
@@ -88,7 +92,7 @@ def make_report(run: RunDocument, plan: Plan, found: Findings) -> Report:
 
 
 def _question(plan: Plan, rows: Dataset) -> dict[str, Any]:
-    return {
+    found = {
         "target": plan.target,
         "models": plan.recipe.models,
         "model": plan.model,
@@ -100,6 +104,7 @@ def _question(plan: Plan, rows: Dataset) -> dict[str, Any]:
         "roundTrip": plan.round_trip,
         "validation": plan.validation,
     }
+    return {name: _camel(value) for name, value in found.items()}
 
 
 def _data(plan: Plan, rows: Dataset, facts: QualityFacts) -> dict[str, Any]:
@@ -111,8 +116,16 @@ def _data(plan: Plan, rows: Dataset, facts: QualityFacts) -> dict[str, Any]:
         "to": timestamp(int(rows.t0[-1])),
         "rows": len(rows),
         "labelled": int(rows.known.sum()),
-        "quality": facts,
+        "quality": _camel(facts),
     }
+
+
+def _camel(value: object) -> Any:
+    """Return ``value`` as JSON has it, with the fields of every part in camel case."""
+    if is_dataclass(value):
+        names = [part.name for part in fields(value)]
+        return {re.sub(r"_([a-z0-9])", lambda hit: hit[1].upper(), name): _camel(getattr(value, name)) for name in names}
+    return msgspec.to_builtins(value)
 
 
 def _lineage(run: RunDocument, plan: Plan, found: Findings) -> Lineage:
@@ -121,7 +134,7 @@ def _lineage(run: RunDocument, plan: Plan, found: Findings) -> Lineage:
         run=run.run,
         recipe=run.spec.recipe,
         mode=run.mode,
-        data=run.spec.data.uri,
+        data=without_secrets(run.spec.data.uri or ""),
         digest=found.rows.digest,
         as_of=run.as_of,
         symbols=found.rows.symbols,

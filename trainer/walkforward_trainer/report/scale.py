@@ -14,9 +14,12 @@ __all__ = ["Scale", "Tick", "date_title", "linear", "times"]
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
 STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
+SAME: Final = 1e-9
+SMALLEST: Final = 1e-12
+"""Differences below this are no money, no share and no probability."""
 HOURS: Final = (1, 2, 3, 6, 12)
 DAYS: Final = (1, 2, 7, 14)
-MONTHS: Final = (1, 2, 3, 6, 12, 24, 60, 120)
+MONTHS: Final = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +46,10 @@ class Scale:
 def linear(low: float, high: float, most: int = 6, *, factor: float = 1.0, loose: bool = True) -> Scale:
     """Return a scale with at most about ``most`` round ticks; labels show value · ``factor``.
 
-    ``loose`` widens the ends to ticks. Equal ends are pulled apart.
+    ``loose`` widens the ends to ticks. Ends that differ by rounding alone are pulled apart.
     """
-    if not high > low:
-        room = abs(low) * 0.5 or 1.0 / factor
+    if high - low <= SAME * max(abs(low), abs(high)) + SMALLEST:
+        room = abs(low) * 0.5 if abs(low) > SMALLEST else 1.0 / factor
         low, high = low - room, high + room
     step = _step((high - low) * factor / max(most - 1, 1)) / factor
     first, last = (

@@ -117,16 +117,22 @@ class Chart:
         across = (self._below(tick.at, tick.label, bottom + 17) for tick in self.x.ticks)
         ticks = (el("path", d=f"M{self.at_x(tick.at):.1f},{bottom:g}v4", class_="tick") for tick in self.x.ticks)
         titles = (
-            el("text", self.y_title, x=MARGIN / 2, y=13.0, class_="axis"),
-            el("text", self.x_title, x=self.size.width - RIGHT, y=self.size.height - 6, class_="axis", text_anchor="end"),
+            el("text", self._fit(self.y_title), x=MARGIN / 2, y=13.0, class_="axis"),
+            el("text", self._fit(self.x_title), x=self.size.width - RIGHT, y=self.size.height - 6, class_="axis", text_anchor="end"),
         )
         return el("g", *ticks, *down, *across, *titles, class_="labels")
 
     def _below(self, at: float, label: str, y: float) -> Markup:
         """Return a label below ``at``, moved inside where it would leave the picture."""
+        label = self._fit(label, 1.0 / max(len(self.x.ticks), 1))
         half = len(label) * LETTER / 2
         x = min(max(self.at_x(at), half), self.size.width - half)
         return el("text", label, x=x, y=y, text_anchor="middle")
+
+    def _fit(self, words: str, part: float = 1.0) -> str:
+        """Return as much of ``words`` as has room in ``part`` of the width: a name that a plugin has given may be of any length."""
+        room = int((self.size.width * part - RIGHT - MARGIN) / LETTER)
+        return words if len(words) <= room else f"{words[: max(room - 1, 1)]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def figure(caption: str, *parts: Markup, note: str = "", kind: str = "") -> Markup:

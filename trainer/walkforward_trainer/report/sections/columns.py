@@ -16,6 +16,8 @@ __all__ = ["features"]
 MOST: Final = 60
 """Rows of the table; report.json has all."""
 BAR: Final = 200.0
+LIMIT_AT: Final = 0.7
+"""Where the limit stands in every row, as a share of the width: PSI of different features is not of one size."""
 
 
 def features(report: Report) -> Markup | None:
@@ -27,19 +29,11 @@ def features(report: Report) -> Markup | None:
     names = list(report.features)
     extra = [name for name in columns if name not in report.features]
     top = max(report.features.values()) or 1.0
-    scale = _reach(drift)
-    rows = [
-        _row(name, report.features.get(name), top, columns.get(name), scale, drifts=drift is not None) for name in (*names[:MOST], *extra)
-    ]
-    head = ("feature", "importance", "", *(("PSI", "beside its usual range") if drift else ()))
+    rows = [_row(name, report.features.get(name), top, columns.get(name), drifts=drift is not None) for name in (*names[:MOST], *extra)]
+    head = ("feature", "importance", "", *(("PSI", "against its limit") if drift else ()))
     more = f" {len(names) - MOST} more features are in report.json." if len(names) > MOST else ""
     said = _said(drift) if drift else "Importance: share of what the models look at, mean over base models."
-    return block("Features", table(head, rows, name="Features", kind="features"), el("p", said + more, class_="how"))
-
-
-def _reach(drift: Drift | None) -> float:
-    values = [value for column in drift.columns for value in (column.psi, column.limit)] if drift else []
-    return max(values, default=1.0) or 1.0
+    return block("Features", table(head, rows, name="Features", kind="features", left=(2, 4)), el("p", said + more, class_="how"))
 
 
 def _said(drift: Drift) -> str:
@@ -49,18 +43,18 @@ def _said(drift: Drift) -> str:
     )
     return (
         f"PSI compares the {drift.window} with {drift.against}. Shaded: what 95 % of such stretches show without drift; "
-        f"the mark is the limit of live monitoring. {verdict}"
+        f"the mark is its own limit in live monitoring. {verdict}"
     )
 
 
-def _row(name: str, part: float | None, top: float, column: DriftColumn | None, scale: float, *, drifts: bool) -> tuple[Markup, ...]:
+def _row(name: str, part: float | None, top: float, column: DriftColumn | None, *, drifts: bool) -> tuple[Markup, ...]:
     cells = [
         el("th", el("bdi", name), scope="row"),
         figure_cell(share(part)),
         cell(_bar(part / top, f"{name}: {share(part)}") if part is not None else ""),
     ]
     if drifts:
-        cells += [figure_cell(fixed(column.psi, 3)) if column else cell(""), cell(_bullet(column, scale) if column else "")]
+        cells += [figure_cell(fixed(column.psi, 3)) if column else cell(""), cell(_bullet(column) if column else "")]
     return tuple(cells)
 
 
@@ -69,16 +63,16 @@ def _bar(part: float, says: str) -> Markup:
     return _cell_bar(says, fill)
 
 
-def _bullet(column: DriftColumn, scale: float) -> Markup:
+def _bullet(column: DriftColumn) -> Markup:
     says = f"{column.name}: PSI {number(column.psi, 3)}, usual up to {number(column.usual, 3)}, limit {number(column.limit, 3)}"
     over = "over" if column.psi > column.limit else "fill"
-    limit = BAR * column.limit / scale - 1
+    scale = column.limit / LIMIT_AT
     return _cell_bar(
         says,
         el("title", says),
         el("rect", x=0, y=0, width=BAR * min(column.usual / scale, 1.0), height=14, class_="band"),
-        el("rect", x=0, y=4, width=max(BAR * column.psi / scale, 0.5), height=6, rx=2, class_=over),
-        el("path", d=f"M{limit:.1f},1V13", class_="limit"),
+        el("rect", x=0, y=4, width=max(BAR * min(column.psi / scale, 1.0), 0.5), height=6, rx=2, class_=over),
+        el("path", d=f"M{BAR * LIMIT_AT:g},1V13", class_="limit"),
     )
 
 

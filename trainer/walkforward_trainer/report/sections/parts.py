@@ -32,9 +32,9 @@ def figure_cell(value: object, label: str = "") -> Markup:
     return el("td", value, class_="n", data_label=label or None)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[Markup]], *, name: str, kind: str = "", numbers: bool = True) -> Markup:
-    """Return a table that scrolls by itself where the page is too narrow; the first column is text, others numbers if ``numbers``."""
-    top = [el("th", words, scope="col", class_="n" if numbers and index else None) for index, words in enumerate(head)]
+def table(head: Sequence[str], rows: Iterable[Sequence[Markup]], *, name: str, kind: str = "", left: Sequence[int] = ()) -> Markup:
+    """Return a table that scrolls by itself where the page is too narrow; the first column and those in ``left`` are no numbers."""
+    top = [el("th", words, scope="col", class_="n" if index and index not in left else None) for index, words in enumerate(head)]
     body = [el("tr", *cells) for cells in rows]
     grid = el("table", el("thead", el("tr", *top)), el("tbody", *body), class_=kind or None)
     return el("div", grid, class_="scroll", tabindex="0", role="region", aria_label=name)

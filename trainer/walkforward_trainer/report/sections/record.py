@@ -37,12 +37,12 @@ def metrics(report: Report) -> Markup | None:
 
 def data(report: Report) -> Markup | None:
     """Return what the data were."""
-    return block("Data", facts(_flat(report.data)))
+    return _facts("Data", report.data)
 
 
 def question(report: Report) -> Markup | None:
     """Return what was asked of the run."""
-    return block("What was asked", facts(_flat(report.question)))
+    return _facts("What was asked", report.question)
 
 
 def lineage(report: Report) -> Markup | None:
@@ -83,6 +83,11 @@ def _cell(value: str | float | None, unit: str, *, first: bool) -> Markup:
     return figure_cell(UNITS.get(unit, shown)(value))
 
 
+def _facts(title: str, values: Mapping[str, Any]) -> Markup | None:
+    found = _flat(values)
+    return block(title, facts(found)) if found else None
+
+
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
     """Return nested mappings as dotted names, without what is not set."""
     out: dict[str, object] = {}
@@ -90,6 +95,6 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
         plain = msgspec.to_builtins(inner)
         if isinstance(plain, dict):
             out |= _flat(plain, f"{prefix}{key}.")
-        elif plain is not None:
+        elif plain not in (None, "", []):
             out[f"{prefix}{key}"] = shown(plain)
     return out

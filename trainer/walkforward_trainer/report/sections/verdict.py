@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from walkforward_core.bundle import Verdict
 from walkforward_trainer.report.figures import bps, count, number, percent, share
-from walkforward_trainer.report.markup import Markup, el, join
+from walkforward_trainer.report.markup import EMPTY, Markup, el, join
 from walkforward_trainer.report.sections.parts import block, cell, figure_cell, table
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["gates", "head"]
 
 MARKS: Final = {Verdict.PASS: "\N{CHECK MARK}", Verdict.FAIL: "\N{MULTIPLICATION X}", Verdict.NO_DATA: "\N{EN DASH}"}
+EARNINGS: Final = frozenset({"expectancy", "sharpe", "deflatedSharpe", "profitFactor"})
+"""Gates that ask what the decisions earn."""
 WORDS: Final = {Verdict.PASS: "passed", Verdict.FAIL: "failed", Verdict.NO_DATA: "no data"}
 
 
@@ -28,10 +30,10 @@ def head(report: Report) -> Markup:
     what = f"{_symbols(line.symbols)}, {data['timeframe']}, {span}; as of {line.as_of}"
     return el(
         "header",
-        el("h1", el("bdi", line.retrain.rpartition("/")[2])),
+        el("h1", el("bdi", line.retrain.partition("/")[2])),
         el("p", el("bdi", what), class_="sub"),
         _verdict(report),
-        *(el("p", note, class_="notice") for note in report.notes),
+        *(el("p", note, class_="notice") for note in (*_warnings(report), *report.notes)),
         _tiles(report),
     )
 
@@ -41,7 +43,7 @@ def gates(report: Report) -> Markup | None:
     if not report.gates:
         return None
     rows = [_gate(gate) for gate in report.gates]
-    grid = table(("gate", "verdict", "value", "limit", "why, and what to do"), rows, name="Gates", kind="stack gates", numbers=False)
+    grid = table(("gate", "verdict", "value", "limit", "why, and what to do"), rows, name="Gates", kind="stack gates", left=(1, 4))
     return block("Gates", grid, lead="Judged on rows that the scoring model has not seen, from the bytes that are shipped.")
 
 
@@ -50,18 +52,29 @@ def _symbols(symbols: tuple[str, ...]) -> str:
 
 
 def _verdict(report: Report) -> Markup:
-    blocked = len(report.failed)
-    forced = sum(gate.forced for gate in report.gates)
     smoke = " A reduced model: nothing is published." if report.lineage.mode == "Smoke" else ""
-    if blocked:
-        said = f"Rejected: {blocked} of {len(report.gates)} gates say no.{smoke}"
-        why = el("ul", *(el("li", line) for line in report.failed))
-    else:
-        skipped = f" {forced} skipped on request." if forced else ""
-        said, why = f"Passed: no gate of {len(report.gates)} says no.{skipped}{smoke}", join()
-    kind = Verdict.FAIL if blocked else Verdict.PASS
+    why = el("ul", *(el("li", line) for line in report.failed)) if report.failed else EMPTY
+    said = f"{_said(report)}{smoke}"
+    kind = Verdict.FAIL if report.failed else Verdict.PASS
     mark = el("span", MARKS[kind], class_=f"mark {kind}", aria_hidden="true")
     return el("div", mark, el("div", el("b", said), why), class_=f"verdict {kind}", role="status")
+
+
+def _said(report: Report) -> str:
+    count, forced = len(report.gates), sum(gate.forced for gate in report.gates)
+    if report.failed:
+        return f"Rejected: {len(report.failed)} of {count} gates say no."
+    if all(gate.verdict is Verdict.PASS for gate in report.gates):
+        return "Passed its only gate." if count == 1 else f"Passed all {count} gates." if count else "No gate was asked."
+    return f"Passed: none of {count} gates forbids publishing{f', {forced} skipped on request' if forced else ''}."
+
+
+def _warnings(report: Report) -> tuple[str, ...]:
+    """Return what a person should know although no gate says it."""
+    earned = report.metrics.get("expectancy")
+    if report.failed or earned is None or earned >= 0 or any(gate.name in EARNINGS for gate in report.gates):
+        return ()
+    return (f"Net of costs these decisions lose {bps(-earned)} an outcome on unseen rows, and no gate asks about that.",)
 
 
 def _tiles(report: Report) -> Markup:

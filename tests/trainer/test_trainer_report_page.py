@@ -1,0 +1,242 @@
+"""The page: every number of it is in report.json, nothing that a user names becomes a tag, what is not there leaves no frame."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reports import HOSTILE, bare, hostile, made
+
+from walkforward_trainer.report.figures import THIN, bps, count, fixed, number, percent, share
+from walkforward_trainer.report.markup import el, text
+from walkforward_trainer.report.page import make_page
+from walkforward_trainer.report.scale import linear, times
+
+SHOWS = (count, share, bps, lambda value: bps(value, sign=True), lambda value: percent(value, 0), percent)
+FIGURE = re.compile(r"[+\u2212]?\d[\d\u202f]*(?:\.\d+)?(?:·10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?")
+DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\dZ)?)?")
+VOID = {"meta", "link", "br"}
+
+
+class Page(HTMLParser):
+    """Elements as they nest, texts with the classes around them; a page that is not well formed is refused."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__()
+        self.stack: list[tuple[str, str]] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[tuple[str, tuple[str, ...]]] = []
+        self.feed(data.decode())
+        assert self.stack == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len(dict(attrs)) == len(attrs), (tag, attrs)
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.stack.append((tag, dict(attrs).get("class") or ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.stack.pop()[0] == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append((data, tuple(itertools.chain(*((tag, *classes.split()) for tag, classes in self.stack)))))
+
+
+def leaves(value: Any) -> list[float]:
+    if isinstance(value, dict):
+        return [leaf for inner in value.values() for leaf in leaves(inner)]
+    if isinstance(value, list):
+        return [leaf for inner in value for leaf in leaves(inner)]
+    return [float(value)] if isinstance(value, (int, float)) and not isinstance(value, bool) else []
+
+
+def derived(report: dict[str, Any]) -> list[float]:
+    """What the page counts for itself: gates, bins, folds, shares of a confusion table, the mean of a histogram."""
+    found = [float(len(report["gates"])), float(len(report["failed"])), float(len(report["metrics"])), 95.0, 0.0, 1.0]
+    found += [float(len(curve["points"])) for curve in report["calibration"]] + [float(index + 1) for index in range(len(report["folds"]))]
+    for table in report["confusion"]:
+        total = sum(map(sum, table["counts"]))
+        found += [float(total), sum(row[index] for index, row in enumerate(table["counts"])) / total]
+        found += [cell / sum(row) for row in table["counts"] for cell in row]
+    if report["distribution"]:
+        edges, rows = report["distribution"]["edges"], report["distribution"]["rows"]
+        found.append(100 * sum((a + b) / 2 * n for a, b, n in zip(edges, edges[1:], rows, strict=False)) / sum(rows))
+    found += [float(len(report["features"]) - 60), report["money"]["series"][0]["outcomes"], report["live"]["series"][0]["outcomes"]]
+    return found
+
+
+def shown(values: list[float]) -> set[str]:
+    forms = [*SHOWS, *(lambda value, digits=digits: number(value, digits) for digits in (2, 3, 4, 5))]
+    forms += [lambda value: fixed(value, 3), lambda value: percent(value, 2, sign=True), lambda value: bps(value, 2)]
+    words = {form(value) for value in values for form in forms}
+    return {match[0] for word in words for match in FIGURE.finditer(word)}
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_every_number_that_is_shown_is_in_the_json(classes: int) -> None:
+    report = made(classes=classes)
+    page = Page(make_page(report))
+    plain = json.loads(report.to_bytes())
+    known = shown(leaves(plain) + derived(plain))
+    names = {text for text in re.findall(r'"((?:[^"\\]|\\.)*)"', report.to_bytes().decode()) if re.search(r"\d", text)}
+    strange = []
+    for words, around in page.texts:
+        # ticks are of the drawing, a style is no number; strings of the report are compared as they are
+        if {"labels", "style", "facts"} & set(around):
+            continue
+        bare = DATE.sub("", words)
+        for name in sorted(names, key=len, reverse=True):
+            bare = bare.replace(name, "")
+        strange += [
+            (figure[0], words) for figure in FIGURE.finditer(bare) if figure[0].rstrip(THIN) not in known and "Precision" not in words
+        ]
+    assert strange == []
+
+
+def test_a_number_that_is_not_in_the_json_would_be_found() -> None:
+    assert "0.123" not in shown([0.5, 7.0])
+    assert {"50.0", "0.5", "7"} <= shown([0.5, 7.0])
+
+
+def test_curves_are_drawn_with_all_their_points() -> None:
+    report = made()
+    assert report.money is not None
+    assert report.days is not None
+    page = Page(make_page(report))
+    lengths = [len((attributes["points"] or "").split()) for tag, attributes in page.tags if tag == "polyline"]
+    assert lengths.count(len(report.money.times)) == 2 * 2 * len(report.money.series)
+    bars = sum(tag == "rect" and attributes.get("class") == "pale" for tag, attributes in page.tags)
+    assert bars == len(report.days.days)
+    dots = sum(tag == "circle" for tag, _ in page.tags)
+    assert dots >= len(report.calibration[0].points)
+
+
+def test_what_users_name_stays_text() -> None:
+    report = hostile()
+    page = Page(make_page(report))
+    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "img", "iframe", "object", "base", "form", "a"})
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    whole = "".join(words for words, _ in page.texts)
+    assert "<script>alert(1)</script>" in whole
+    assert not re.search("[\u202e\x00]", make_page(report).decode())
+    assert "\N{REPLACEMENT CHARACTER}gnp.exe\N{REPLACEMENT CHARACTER}" in whole
+    assert whole.count(HOSTILE[:20]) > 15
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=40))
+def test_any_text_is_one_text_node(words: str) -> None:
+    page = Page(el("p", words, title=words).encode())
+    assert [tag for tag, _ in page.tags] == ["p"]
+    assert "".join(data for data, _ in page.texts).replace("\r\n", "\n") == "".join(
+        data for data, _ in Page(f"<p>{text(words)}</p>".encode()).texts
+    ).replace("\r\n", "\n")
+
+
+def test_it_asks_for_nothing_and_forbids_the_rest() -> None:
+    page = Page(make_page(made()))
+    links = [value for _, attributes in page.tags for name, value in attributes.items() if name in ("src", "href", "action", "data")]
+    assert links == ["data:,"]
+    assert "url(" not in make_page(made()).decode()
+    assert "@import" not in make_page(made()).decode()
+    assert "default-src 'none'" in str(page.tags)
+
+
+def test_sections_without_data_are_left_out() -> None:
+    titles = headings(make_page(bare()))
+    assert titles == ["Data", "Lineage"]
+    assert Page(make_page(bare())).tags.count(("figure", {})) == 0
+    assert "A reduced model: nothing is published." in make_page(bare()).decode()
+    assert "Not compared with the live model" in make_page(bare()).decode()
+
+
+def headings(data: bytes) -> list[str]:
+    return [words for words, around in Page(data).texts if around[-2:-1] == ("h2",) or around[-1:] == ("h2",)]
+
+
+def test_sections_of_a_whole_report() -> None:
+    assert headings(make_page(made())) == [
+        "Gates",
+        "What it would have earned",
+        "Against the live model",
+        "What costs leave of it",
+        "Rules alone against rules with the model",
+        "What its probabilities are worth",
+        "What is mistaken for what",
+        "Features",
+        "Folds",
+        "All metrics",
+        "Data",
+        "What was asked",
+        "Lineage",
+    ]
+
+
+def test_every_picture_and_table_has_a_name_and_ids_are_unique() -> None:
+    page = Page(make_page(made(classes=3)))
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for tag, attributes in page.tags:
+        if tag == "svg" and attributes.get("aria-hidden") != "true":
+            assert attributes["role"] == "img"
+            assert attributes.get("aria-label") or set((attributes["aria-labelledby"] or "").split()) <= set(ids)
+        if attributes.get("role") == "region":
+            assert attributes["aria-label"]
+    assert dict(page.tags)["html"]["lang"] == "en"
+
+
+def test_it_stays_small() -> None:
+    large = make_page(made(classes=3, rows=30_000, features=300))
+    assert len(large) < 400_000
+    assert "240 more features are in report.json" in large.decode()
+
+
+def test_the_same_report_is_the_same_page() -> None:
+    assert make_page(made()) == make_page(made())
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.floats(-1e6, 1e6), st.floats(0, 1e6), st.integers(2, 8), st.sampled_from([1.0, 100.0, 1e4]))
+def test_ticks_are_round_few_and_inside(low: float, span: float, most: int, factor: float) -> None:
+    scale = linear(low, low + span, most, factor=factor)
+    places = [tick.at for tick in scale.ticks]
+    assert places == sorted(places)
+    assert 2 <= len(places) <= most + 3
+    if span > 1e-8 * (abs(low) + 1e-3):
+        assert scale.low <= low + 1e-9 * (abs(low) + span)
+        assert scale.high >= low + span - 1e-9 * (abs(low) + span)
+        assert len({tick.label for tick in scale.ticks}) == len(places)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 2_000_000_000), st.integers(1, 1_500_000_000), st.integers(2, 9))
+def test_times_have_few_ticks_in_order_and_no_label_twice(start: int, seconds: int, most: int) -> None:
+    scale = times(start * 1000, (start + seconds) * 1000, most)
+    places = [tick.at for tick in scale.ticks]
+    assert places == sorted(set(places))
+    assert len(places) <= most + 1
+    assert all(scale.low <= place <= scale.high for place in places)
+    assert len({tick.label for tick in scale.ticks}) == len(places)
+
+
+def test_times_lie_on_days_and_months() -> None:
+    def stamp(*date: int) -> int:
+        return int(datetime(*date, tzinfo=UTC).timestamp() * 1000)  # type: ignore[arg-type,misc]
+
+    assert [tick.label for tick in times(stamp(2024, 1, 8), stamp(2024, 1, 8, 20), 6).ticks][:2] == ["8 Jan 00:00", "8 Jan 06:00"]
+    assert [tick.label for tick in times(stamp(2024, 1, 1), stamp(2024, 1, 29), 5).ticks] == [
+        "1 Jan",
+        "8 Jan",
+        "15 Jan",
+        "22 Jan",
+        "29 Jan",
+    ]
+    assert times(stamp(2024, 1, 2), stamp(2024, 12, 1), 6).ticks[0].label == "Mar 2024"
+    assert [tick.label for tick in times(stamp(2018, 5, 1), stamp(2024, 12, 1), 7).ticks] == [str(year) for year in range(2019, 2025)]
