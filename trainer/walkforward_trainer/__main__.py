@@ -11,15 +11,18 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import json
 from msgspec.structs import replace
 
 from walkforward_core.names import RUN_CONFIG_PATH
+from walkforward_core.objectstore import open_store
 from walkforward_core.runs import ResultDocument, RunMode, RunPart, RunVerdict
 from walkforward_trainer.errors import BadConfiguration, Reason, RunError
 from walkforward_trainer.logs import logging_to_stderr
 from walkforward_trainer.pipeline import execute
 from walkforward_trainer.result import exit_code, termination_message, termination_path
 from walkforward_trainer.specfile import load
+from walkforward_trainer.stages import store_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,6 +40,8 @@ log = logging.getLogger("walkforward.trainer")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code (contract C8)."""
     options = _parser().parse_args(arguments)
+    if options.command == "list":
+        return _list(options)
     try:
         with logging_to_stderr() as lines:
             return _main(options, lines)
@@ -44,6 +49,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result, code = _refused(error)
         _tell(result, os.environ)
         return int(exit_code(result, code))
+
+
+def _list(options: argparse.Namespace) -> int:
+    """Print the versions below an address: this is no run, so there is neither a result nor a termination message."""
+    from walkforward_trainer.registry import Registry, table  # noqa: PLC0415 - a run needs none of it
+
+    try:
+        with store_errors("--artifacts"):
+            store = open_store(options.artifacts, allow_file=_allows_file(options))
+            entries = Registry(store, options.artifacts).versions()
+    except RunError as error:
+        print(f"{error.reason}: {error}", file=sys.stderr)
+        return int(error.code)
+    print(json.format(json.encode(entries), indent=2).decode() if options.json else table(entries))
+    return 0
+
+
+def _allows_file(options: argparse.Namespace) -> bool:
+    return bool(options.allow_file) or os.environ.get(FILE_VARIABLE) == "1"
 
 
 def _main(options: argparse.Namespace, lines: RunLog) -> int:
@@ -57,7 +81,7 @@ def _main(options: argparse.Namespace, lines: RunLog) -> int:
 
 def _run(options: argparse.Namespace, lines: RunLog) -> tuple[ResultDocument, ExitCode | None]:
     now_ms = time.time_ns() // 1_000_000
-    allow_file = options.allow_file or os.environ.get(FILE_VARIABLE) == "1"
+    allow_file = _allows_file(options)
     try:
         run = _asked(load(options.spec, now_ms=now_ms), options)
         shard = _shard(run, os.environ)
@@ -86,6 +110,10 @@ def _parser() -> argparse.ArgumentParser:
     mode.add_argument("--calibrate", action="store_true", help="measure what execution has cost, from closed trades; nothing is trained")
     run.add_argument("--force", action="store_true", help="train even where eligibility says no; gates stay as they are")
     run.add_argument("--allow-file", action="store_true", help=f"allow file:// addresses, on a laptop (also {FILE_VARIABLE}=1)")
+    listing = commands.add_parser("list", help="the published versions, with what a rollout's source.bundle takes to be pinned to one")
+    listing.add_argument("--artifacts", required=True, metavar="URI", help="spec.artifacts.uri of the ModelRetrain")
+    listing.add_argument("--json", action="store_true", help="everything, as JSON")
+    listing.add_argument("--allow-file", action="store_true", help=f"allow file:// addresses (also {FILE_VARIABLE}=1)")
     return parser
 
 

@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from walkforward_core.bundle import MANIFEST
+from walkforward_core.documents import Part, decode
 from walkforward_core.durations import parse_ms
 from walkforward_core.errors import DocumentError, NotFound
-from walkforward_trainer.publish import POINTER, Latest
+from walkforward_trainer.publish import POINTER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     from walkforward_core.objectstore import ObjectStore
     from walkforward_core.runs import ResultDocument, RunDocument
 
-__all__ = ["KEEP", "Folder", "expired", "folders", "leftover", "protected", "sweep"]
+__all__ = ["ACTIVE", "KEEP", "Folder", "bundle_folders", "expired", "folders", "leftover", "protected", "sweep"]
 
+ACTIVE: Final = "ACTIVE.json"
+"""What a person has made active (``registry``)."""
 KEEP: Final = "KEEP"
 """An object of this name in a bundle's folder keeps it for ever; its content, if any, says why."""
 VERSION: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
@@ -33,6 +36,12 @@ CENTURIES: Final = ("19", "20", "21")
 """Versions begin with a year: so listing them passes by the folders of runs and audits, which are many more."""
 LEFTOVER_MS: Final = 86_400_000
 """Files without a manifest that nobody has written for this long are of a run that is gone."""
+
+
+class Pointer(Part, frozen=True, kw_only=True):
+    """What the pointers to a version have in common."""
+
+    version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,20 +101,21 @@ def leftover(found: Iterable[Folder], modified_ms: Mapping[str, int], *, keep: f
 
 
 def protected(store: ObjectStore, run: RunDocument, published: str = "") -> frozenset[str]:
-    """Return the versions that must stay: in use, the baseline, the newest, and the one just published.
+    """Return the versions that must stay: in use, the baseline, the newest, the active, and the one just published.
 
     Versions, not addresses: a bundle that is named in any spelling stays.
 
     Raises
     ------
     StoreError, DocumentError
-        What is the newest cannot be said; then nothing may be removed.
+        Which is the newest or the active one cannot be said; then nothing may be removed.
     """
     used = [*run.in_use, *([] if run.baseline is None else [run.baseline.uri]), published]
     names = {uri.rstrip("/").rpartition("/")[2] for uri in used}
-    pointer = f"{run.spec.artifacts.uri.rstrip('/')}/{POINTER}"
-    with suppress(NotFound):  # nothing was ever published here
-        names.add(Latest.parse(store.get(pointer), source=pointer).version)
+    for pointer in (POINTER, ACTIVE):
+        uri = f"{run.spec.artifacts.uri.rstrip('/')}/{pointer}"
+        with suppress(NotFound):  # nothing was ever published, or made active
+            names.add(decode(Pointer, store.get(uri), source=uri).version)
     return frozenset(names)
 
 
@@ -124,13 +134,14 @@ def sweep(store: ObjectStore, run: RunDocument, result: ResultDocument, *, now_m
         keep = protected(store, run, result.version)
     except DocumentError as error:
         return f"retention: nothing was removed, since {error}"
-    found = folders(run.spec.artifacts.uri, _listed(store, run.spec.artifacts.uri))
+    found = bundle_folders(store, run.spec.artifacts.uri)
     as_of_ms = round(datetime.fromisoformat(run.as_of).timestamp() * 1000)
     old = expired(found, rule, keep=keep, as_of_ms=as_of_ms)
     debris = leftover(found, _modified(store, found), keep=keep, now_ms=now_ms)
     if not old and not debris:
         return ""
-    said = f"{len(old)} bundles and {len(debris)} leftovers: {', '.join(folder.version for folder in [*old, *debris])}"
+    kinds = (("old bundles", old), ("leftovers of runs that did not finish", debris))
+    said = "; ".join(f"{kind} {', '.join(folder.version for folder in gone)}" for kind, gone in kinds if gone)
     if not remove:
         return f"retention would remove {said}"
     for folder in [*old, *debris]:
@@ -144,8 +155,9 @@ def _remove(store: ObjectStore, folder: Folder) -> None:
         store.delete(folder.uri + name)
 
 
-def _listed(store: ObjectStore, artifacts: str) -> list[str]:
-    return [uri for century in CENTURIES for uri in store.list(f"{artifacts.rstrip('/')}/{century}")]
+def bundle_folders(store: ObjectStore, artifacts: str) -> list[Folder]:
+    """Return the versions below ``artifacts``, oldest first, whole or not."""
+    return folders(artifacts, [uri for century in CENTURIES for uri in store.list(f"{artifacts.rstrip('/')}/{century}")])
 
 
 def _modified(store: ObjectStore, found: Iterable[Folder]) -> dict[str, int]:

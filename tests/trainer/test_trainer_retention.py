@@ -1,0 +1,320 @@
+"""Retention and the registry: what goes, what never does, and that nobody ever sees half a bundle."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from trainer_runs import NOW, eurusd, run_document, spec
+from trainer_versions import VERSION, by, manifest, put_bundle
+
+from walkforward_core.api.retrain import Retention
+from walkforward_core.api.rollout import BundleReference
+from walkforward_core.bundle import MANIFEST, MODEL, GateRecord, Verdict
+from walkforward_core.documents import digest
+from walkforward_core.errors import Unavailable
+from walkforward_core.objectstore import FileStore
+from walkforward_core.runs import ResultDocument, RunDocument, RunVerdict
+from walkforward_trainer.__main__ import main
+from walkforward_trainer.conclude import conclude
+from walkforward_trainer.errors import BadConfiguration
+from walkforward_trainer.pipeline import execute
+from walkforward_trainer.registry import Registry
+from walkforward_trainer.retention import KEEP, LEFTOVER_MS, Folder, expired, folders, leftover, protected, sweep
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AS_OF = datetime(2024, 6, 1, tzinfo=UTC)
+AS_OF_MS = round(AS_OF.timestamp() * 1000)
+DAY = 86_400_000
+
+
+def version(days_old: int, name: str = "aaaaaaaa") -> str:
+    return f"{AS_OF - timedelta(days=days_old):%Y%m%dT%H%M%SZ}-{name}"
+
+
+def run(at: Path, *, last: int = 2, age: str = "90d", **changes: Any) -> RunDocument:
+    fields = spec(eurusd(), at)
+    fields["artifacts"]["retention"] = {"keepLast": last, "maxAge": age}
+    return run_document(fields, "2024-06-01T00:00:00Z", **changes)
+
+
+def published(name: str = "") -> ResultDocument:
+    return ResultDocument(run="fx-1a2b3c4d", verdict=RunVerdict.PUBLISHED, reason="Published", version=name)
+
+
+def there(at: Path) -> set[str]:
+    return {path.parent.name for path in at.glob("*/manifest.json")}
+
+
+def swept(at: Path, document: RunDocument, result: ResultDocument, *, remove: bool = True, now_ms: int = NOW) -> str:
+    return sweep(FileStore(), document, result, now_ms=now_ms, remove=remove)
+
+
+# -- the decision ---------------------------------------------------------------------------------------------------------------
+
+
+def test_old_and_beyond_the_newest_few(tmp_path: Path) -> None:
+    for days in (0, 10, 100, 200, 300):
+        put_bundle(tmp_path, version(days))
+    said = swept(tmp_path, run(tmp_path, last=3), published(version(0)))
+    assert there(tmp_path) == {version(0), version(10), version(100)}
+    assert said == f"retention removed old bundles {version(300)}, {version(200)}"
+    assert swept(tmp_path, run(tmp_path, last=1), published(version(0))) == f"retention removed old bundles {version(100)}"
+    assert there(tmp_path) == {version(0), version(10)}, "ten days are not ninety"
+    assert not list(tmp_path.glob(f"{version(300)}/*"))
+
+
+def test_by_default_nothing_ever_goes(tmp_path: Path) -> None:
+    put_bundle(tmp_path, version(4_000))
+    document = run_document(spec(eurusd(), tmp_path), "2024-06-01T00:00:00Z")
+    assert swept(tmp_path, document, published()) == ""
+    assert there(tmp_path) == {version(4_000)}
+
+
+@pytest.mark.parametrize("spelling", ["{at}/{version}/", "{at}/{version}", "{version}", "s3://elsewhere/{version}/"])
+def test_what_is_in_use_stays_in_every_spelling(tmp_path: Path, spelling: str) -> None:
+    for days in (0, 200, 201, 202, 203, 204):
+        put_bundle(tmp_path, version(days))
+    named = [spelling.format(at=tmp_path.as_uri(), version=version(days)) for days in (201, 202)]
+    (tmp_path / version(203) / "KEEP").write_text("the first one")
+    document = run(tmp_path, last=1, inUse=[named[0]], baseline={"uri": named[1], "digest": "sha256:0"})
+    Registry(FileStore(), tmp_path.as_uri()).promote_candidate(version(204), reason="a test")
+    swept(tmp_path, document, published(version(0)))
+    assert there(tmp_path) == {version(0), version(201), version(202), version(203), version(204)}
+
+
+def test_without_a_readable_pointer_nothing_goes(tmp_path: Path) -> None:
+    for days in (0, 200):
+        put_bundle(tmp_path, version(days))
+    (tmp_path / "LATEST.json").write_bytes(b"half")
+    assert "nothing was removed" in swept(tmp_path, run(tmp_path, last=1), published(version(0)))
+    assert there(tmp_path) == {version(0), version(200)}
+
+
+def test_other_things_below_the_address_are_left_alone(tmp_path: Path) -> None:
+    put_bundle(tmp_path, version(0))
+    strangers = [
+        "2023/01/manifest.json",
+        "20231301T000000Z-aaaaaaaa/manifest.json",
+        "20230101T000000Z-mine/manifest.json",
+        "runs/a/result.json",
+    ]
+    for name in strangers:
+        FileStore().put(f"{tmp_path.as_uri()}/{name}", b"{}")
+    assert swept(tmp_path, run(tmp_path, last=1), published(version(0)), now_ms=NOW + 100 * DAY) == ""
+    assert all((tmp_path / name).exists() for name in strangers)
+
+
+def test_a_replay_of_the_past_removes_nothing_newer(tmp_path: Path) -> None:
+    for days in (-300, -200, 0):
+        put_bundle(tmp_path, version(days))
+    assert swept(tmp_path, run(tmp_path, last=1, age="1d"), published(version(0))) == ""
+
+
+@pytest.mark.parametrize(("age_ms", "gone"), [(LEFTOVER_MS - 60_000, False), (LEFTOVER_MS + 60_000, True)])
+def test_leftovers_go_after_a_day(tmp_path: Path, *, age_ms: int, gone: bool) -> None:
+    put_bundle(tmp_path, version(0))
+    for name in ("model.onnx", "report.html"):
+        FileStore().put(f"{tmp_path.as_uri()}/{version(5)}/{name}", b"half")
+        os.utime(tmp_path / version(5) / name, (0, (NOW - age_ms) / 1000))
+    swept(tmp_path, run(tmp_path), published(version(0)))
+    assert list((tmp_path / version(5)).iterdir()) == [] if gone else len(list((tmp_path / version(5)).iterdir())) == 2
+
+
+MARKS = (frozenset({MANIFEST}), frozenset({MANIFEST, KEEP}), frozenset({MODEL}))
+VERSIONS = st.lists(st.integers(-50, 400), min_size=1, max_size=12, unique=True)
+
+
+@given(days=VERSIONS, data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_whatever_the_history_nothing_protected_goes(days: list[int], data: st.DataObject) -> None:
+    names = sorted(version(age) for age in days)
+    marks = data.draw(st.lists(st.sampled_from(MARKS), min_size=len(names), max_size=len(names)))
+    found = [Folder(name, f"s3://m/fx/{name}/", mark) for name, mark in zip(names, marks, strict=True)]
+    keep = frozenset(data.draw(st.sets(st.sampled_from(names))))
+    last, age = data.draw(st.integers(1, 14)), data.draw(st.integers(1, 400))
+    rule = Retention(keep_last=last, max_age=f"{age}d")
+    gone = {folder.version for folder in expired(found, rule, keep=keep, as_of_ms=AS_OF_MS)}
+    newest = [folder.version for folder in found if folder.whole][-last:]
+    young = {folder.version for folder in found if folder.as_of_ms >= AS_OF_MS - age * DAY}
+    kept = {folder.version for folder in found if folder.kept}
+    assert not gone & (keep | kept | young | set(newest))
+    assert gone | keep | kept | young | set(newest) >= {folder.version for folder in found if folder.whole}, "and all others go"
+    modified = {name: data.draw(st.integers(0, NOW)) for name in names}
+    debris = leftover(found, modified, keep=keep, now_ms=NOW)
+    assert all(not folder.whole and folder.version not in keep and NOW - modified[folder.version] > DAY for folder in debris)
+
+
+def test_folders_are_made_of_what_is_listed() -> None:
+    uris = [f"s3://m/fx/{VERSION}/model.onnx", f"s3://m/fx/{VERSION}/manifest.json", "s3://m/fx/LATEST.json", f"s3://m/fx/runs/{VERSION}/x"]
+    assert folders("s3://m/fx/", uris) == [Folder(VERSION, f"s3://m/fx/{VERSION}/", frozenset({"model.onnx", "manifest.json"}))]
+
+
+# -- the deletion ---------------------------------------------------------------------------------------------------------------
+
+
+class Dying(FileStore):
+    """A store whose client is killed after a number of deletions; looks at every bundle after each of them."""
+
+    def __init__(self, at: Path, left: int) -> None:
+        self.at, self.left = at, left
+
+    def delete(self, uri: str) -> None:
+        if self.left == 0:
+            raise Unavailable("killed")
+        self.left -= 1
+        super().delete(uri)
+        for name in there(self.at):
+            assert {path.name for path in (self.at / name).iterdir()} >= {"manifest.json", "model.onnx", "golden.json"}
+
+
+@pytest.mark.parametrize("left", range(7))
+def test_killed_after_any_deletion_no_half_bundle_looks_whole_and_the_next_run_clears_up(tmp_path: Path, left: int) -> None:
+    for days in (0, 200, 300):
+        put_bundle(tmp_path, version(days))
+    document = run(tmp_path, last=1)
+    if left < 6:
+        with pytest.raises(Unavailable):
+            sweep(Dying(tmp_path, left), document, published(version(0)), now_ms=NOW, remove=True)
+    swept(tmp_path, document, published(version(0)), now_ms=round(datetime.now(UTC).timestamp() * 1000) + 2 * DAY)
+    assert there(tmp_path) == {version(0)}
+    assert [path for path in tmp_path.glob("2*/*") if path.parent.name != version(0)] == []
+
+
+def test_a_dry_run_only_says_what_would_go(tmp_path: Path) -> None:
+    for days in (0, 200):
+        put_bundle(tmp_path, version(days))
+    before = sorted(tmp_path.rglob("*"))
+    assert swept(tmp_path, run(tmp_path, last=1), published(), remove=False) == f"retention would remove old bundles {version(200)}"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_store_that_forbids_deletion_does_not_fail_the_run(tmp_path: Path) -> None:
+    for days in (0, 200):
+        put_bundle(tmp_path, version(days))
+    result = conclude(run(tmp_path, last=1), Dying(tmp_path, 0), published(version(0)), (), now_ms=NOW, env={})
+    assert (result.verdict, result.message) == (RunVerdict.PUBLISHED, "retention: killed")
+
+
+def test_rejected_and_failed_runs_remove_nothing(tmp_path: Path) -> None:
+    for days in (0, 200):
+        put_bundle(tmp_path, version(days))
+    for verdict in (RunVerdict.REJECTED, RunVerdict.FAILED, RunVerdict.INELIGIBLE, RunVerdict.CALIBRATED):
+        conclude(run(tmp_path, last=1), FileStore(), replace(published(), verdict=verdict), (), now_ms=NOW, env={})
+    assert there(tmp_path) == {version(0), version(200)}
+
+
+def test_a_whole_run_clears_up_behind_itself(tmp_path: Path) -> None:
+    old, used = "20160101T000000Z-aaaaaaaa", "20150101T000000Z-aaaaaaaa"
+    for name in (old, used):
+        put_bundle(tmp_path, name)
+    fields = spec(eurusd(), tmp_path)
+    fields["artifacts"]["retention"] = {"keepLast": 1, "maxAge": "90d"}
+    document = run_document(fields, inUse=[f"{tmp_path.as_uri()}/{used}/"])
+    dry, _ = execute(replace(document, mode=type(document.mode).DRY_RUN), allow_file=True, now_ms=NOW)
+    assert "retention" not in dry.message, "one of the two is in use, the other the newest so far"
+    result, code = execute(document, allow_file=True, now_ms=NOW)
+    assert (result.verdict, code) == (RunVerdict.PUBLISHED, None), result.message
+    assert there(tmp_path) == {result.version, used}
+    assert result.message.endswith(f"retention removed old bundles {old}")
+    assert json.loads((tmp_path / "runs" / "fx-1a2b3c4d" / "result.json").read_bytes())["message"] == result.message
+
+
+def test_what_protects(tmp_path: Path) -> None:
+    put_bundle(tmp_path, version(3))
+    assert protected(FileStore(), run(tmp_path), version(1)) == {version(3), version(1)}
+
+
+# -- the registry ---------------------------------------------------------------------------------------------------------------
+
+
+def registry(at: Path) -> Registry:
+    moments = iter(AS_OF + timedelta(minutes=minute) for minute in range(100))
+    return Registry(FileStore(), at.as_uri(), now=lambda: next(moments))
+
+
+def test_candidates_promotion_and_rollback(tmp_path: Path) -> None:
+    for days, area in ((2, 0.64), (1, 0.66), (0, 0.65)):
+        put_bundle(tmp_path, version(days), metrics={"auc": area})
+    models = registry(tmp_path)
+    assert {name: found["metrics"] for name, found in models.list_candidates().items()} == {
+        version(0): {"auc": 0.65},
+        version(1): {"auc": 0.66},
+        version(2): {"auc": 0.64},
+    }
+    assert models.get_registry_summary()["active"] is None
+    models.promote_candidate(version(1), reason="best AUC", by="ann")
+    models.promote_candidate(version(0), reason="newest", by="ann")
+    back = models.promote_candidate(version(1), reason="win rate fell to 28 %", by="bob")
+    assert json.loads((tmp_path / "ACTIVE.json").read_bytes())["version"] == version(1)
+    assert digest((tmp_path / version(1) / "manifest.json").read_bytes()) == back.digest
+    assert list(models.list_candidates()) == [version(0), version(2)]
+    summary = models.get_registry_summary()
+    assert (summary["versions"], summary["candidates"], summary["active"], summary["latest"]) == (3, 2, version(1), version(0))
+    assert [(made["version"], made["reason"], made["by"]) for made in summary["promotions"]] == [
+        (version(1), "win rate fell to 28 %", "bob"),
+        (version(0), "newest", "ann"),
+        (version(1), "best AUC", "ann"),
+    ]
+
+
+def test_a_promotion_needs_a_version_and_a_reason(tmp_path: Path) -> None:
+    put_bundle(tmp_path, version(0))
+    (tmp_path / version(1)).mkdir()
+    (tmp_path / version(1) / "manifest.json").write_bytes(b"half")
+    for name, reason, words in ((version(0), " ", "say why"), (version(2), "x", "no such version"), (version(1), "x", "starts with")):
+        with pytest.raises(BadConfiguration, match=words):
+            registry(tmp_path).promote_candidate(name, reason=reason)
+    assert not (tmp_path / "ACTIVE.json").exists()
+
+
+def test_a_kept_version_stays_for_ever(tmp_path: Path) -> None:
+    for days in (0, 300):
+        put_bundle(tmp_path, version(days))
+    registry(tmp_path).keep(version(300), reason="v1 baseline")
+    swept(tmp_path, run(tmp_path, last=1), published(version(0)))
+    assert there(tmp_path) == {version(0), version(300)}
+    with pytest.raises(BadConfiguration, match="no such version"):
+        registry(tmp_path).keep(version(7), reason="x")
+
+
+def test_the_list_has_what_a_rollout_is_pinned_by(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    skipped = (GateRecord(name="auc", value=0.5, threshold=0.62, verdict=Verdict.FAIL, forced=True),)
+    put_bundle(tmp_path, version(2), retrain=by("fx-2"), gates=skipped, metrics={})
+    put_bundle(tmp_path, version(1), retrain=by("fx-1"))
+    (tmp_path / version(3)).mkdir()
+    (tmp_path / version(3) / "manifest.json").write_bytes(b"half")
+    assert main(["list", "--artifacts", tmp_path.as_uri(), "--allow-file"]) == 0
+    head, newest, older, broken = capsys.readouterr().out.splitlines()
+    assert head.split() == ["VERSION", "AS", "OF", "AUC", "VERDICT", "RUN", "URI", "DIGEST"]
+    assert newest.split() == [
+        version(1),
+        manifest().data.as_of,
+        "0.6600",
+        "Published",
+        "fx-1",
+        "latest",
+        f"{tmp_path.as_uri()}/{version(1)}/",
+        digest((tmp_path / version(1) / "manifest.json").read_bytes()),
+    ]
+    assert "Published (auc skipped)" in older
+    assert " - " in older
+    assert "unreadable" in broken
+    assert main(["list", "--artifacts", tmp_path.as_uri(), "--allow-file", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    pin = BundleReference(uri=found[0]["uri"], digest=found[0]["digest"])
+    assert digest(FileStore().get(pin.uri + "manifest.json")) == pin.digest
+
+
+def test_a_list_of_nowhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--artifacts", tmp_path.as_uri()]) == 78
+    assert "Forbidden: --artifacts: " in capsys.readouterr().err
+    assert main(["list", "--artifacts", f"{tmp_path.as_uri()}/none", "--allow-file"]) == 0
