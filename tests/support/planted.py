@@ -41,8 +41,8 @@ class Market:
 def market(seed: int, rows: int, *, bar_ms: int = HOUR, edge: float = 0.0, length: int = 60, week: int = 7, sigma: float = 2e-3) -> Market:
     """Return ``rows`` bars; ``week`` 5 leaves out Saturdays and Sundays of daily bars."""
     rng = np.random.default_rng(seed)
-    flips = rng.random(rows) < 1.0 / length
-    regime = np.where(np.cumsum(flips) % 2 == 0, 1.0, -1.0)
+    lasts = rng.integers(length - length // 8, length + length // 8 + 1, 2 * rows // length + 2)
+    regime = np.repeat(np.where(np.arange(len(lasts)) % 2 == 0, 1.0, -1.0), lasts)[:rows]
     deviation = _garch(rng, rows, sigma)
     close = 100.0 * np.exp(np.cumsum(deviation * (edge * regime + rng.standard_t(5, rows) * np.sqrt(3 / 5))))
     opened = np.concatenate((close[:1], close[:-1]))
@@ -83,7 +83,7 @@ def write_ticks(path: Path, bars: Bars, *, bar_ms: int, seed: int = 0) -> Path:
     return path
 
 
-def write_trades(path: Path, seed: int, trades: int, *, edge: float = 1.5) -> Path:
+def write_trades(path: Path, seed: int, trades: int, *, edge: float = 1.5, symbol: str = "AAPL") -> Path:
     """Write closed trades as JSON lines; a trade is the more likely bad, the larger ``f_vol_ratio`` and the smaller ``f_confidence``."""
     rng = np.random.default_rng(seed)
     ratio, confidence, sma = rng.normal(size=trades), rng.normal(size=trades), rng.normal(size=trades)
@@ -93,7 +93,7 @@ def write_trades(path: Path, seed: int, trades: int, *, edge: float = 1.5) -> Pa
     lines = [
         {
             "id": index,
-            "symbol": "AAPL",
+            "symbol": symbol,
             "side": 1,
             "status": "CLOSED",
             "opened_at": int(opened[index]),
