@@ -58,6 +58,11 @@ class Found:
     expression: pl.Expr
     blank: bool = False
 
+    @property
+    def quoted(self) -> str:
+        """Its name there as an identifier of standard SQL."""
+        return '"' + self.theirs.replace('"', '""') + '"'
+
 
 def resolve(columns: Sequence[Column], schema: Mapping[str, pl.DataType], source: Source, table: str) -> list[Found]:
     """Return where the columns are, the first TIME column first; fields of structures (JSON objects) are ``outer.inner``.

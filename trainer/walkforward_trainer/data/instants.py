@@ -35,8 +35,8 @@ def epoch_ms(series: pl.Series, name: str, zone: str) -> npt.NDArray[np.int64]:
     return instants(series, name, zone).to_numpy()
 
 
-def instants(series: pl.Series, name: str, zone: str) -> pl.Series:
-    """Return the same as Int64, null where there is none.
+def instants(series: pl.Series, name: str, zone: str, *, size: int = 0) -> pl.Series:
+    """Return the same as Int64, null where there is none; of numbers that are a part of more ``size`` is the largest of all.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def instants(series: pl.Series, name: str, zone: str) -> pl.Series:
         if series.dtype == pl.String:
             return _from_text(series, name, zone)
         if series.dtype.is_numeric():
-            return _from_number(series, name)
+            return _from_number(series, name, size)
         if series.dtype == pl.Date:
             series = series.cast(pl.Datetime("ms"))
         if not isinstance(series.dtype, pl.Datetime):
@@ -117,7 +117,7 @@ def _from_text(series: pl.Series, name: str, zone: str) -> pl.Series:
     return local.dt.epoch("ms") - east * 60_000
 
 
-def _from_number(series: pl.Series, name: str) -> pl.Series:
+def _from_number(series: pl.Series, name: str, size: int) -> pl.Series:
     """Return epoch numbers in milliseconds; their size tells seconds, milliseconds, microseconds and nanoseconds apart."""
     import polars as pl  # noqa: PLC0415 - see instants
 
@@ -125,7 +125,7 @@ def _from_number(series: pl.Series, name: str) -> pl.Series:
     values = series.cast(pl.Int64 if whole else pl.Float64)
     if not whole and not bool(values.drop_nulls().is_finite().all()):
         raise BadData(Reason.TIME_STAMPS, f"{name}: a time stamp is not a finite number; remove or repair the row")
-    size = max(abs(int(values.min() or 0)), abs(int(values.max() or 0)))  # type: ignore[arg-type]  # numbers, seen above
+    size = max(size, abs(int(values.min() or 0)), abs(int(values.max() or 0)))  # type: ignore[arg-type]  # numbers, seen above
     if size < 10**11:
         values = values * 1_000
     elif size >= 10**14:

@@ -21,11 +21,12 @@ from walkforward_trainer.stages import store_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from walkforward_core.api.data import DataSpec, JoinSpec, TradesSpec
     from walkforward_core.objectstore import ObjectHead, ObjectStore
 
-__all__ = ["Access", "Entry", "Source", "Span", "contents", "listing", "partition_end"]
+__all__ = ["Access", "Entry", "Source", "Span", "contents", "copy_together", "listing", "names", "partition_end"]
 
 SUFFIXES: Final[Mapping[DataFormat, tuple[str, ...]]] = {
     DataFormat.PARQUET: (".parquet", ".pq"),
@@ -37,6 +38,8 @@ SUFFIXES: Final[Mapping[DataFormat, tuple[str, ...]]] = {
 WILDCARD: Final = re.compile(r"[*?]")
 PARTITION: Final = re.compile(r"(?:^|/)(?:(?:date|dt|day)=(\d{4})-(\d{2})-(\d{2})|(\d{4})/(\d{2})/(\d{2}))/")
 """A folder of one day, below the fixed part of the address: date=2026-01-31/ or 2026/01/31/."""
+PIECE: Final = 1 << 25
+"""Bytes of one request of a copy."""
 READERS: Final = 8
 """Requests at a time while the list of objects is taken."""
 
@@ -123,6 +126,19 @@ def listing(access: Access, source: Source, span: Span) -> list[Entry]:
     raise _changed(source, source.uri)
 
 
+def names(access: Access, source: Source, span: Span) -> list[str]:
+    """Return the addresses of the same objects, without a look at any: for those who take a few bytes of each.
+
+    Raises
+    ------
+    BadData, BadConfiguration, Transient
+        As ``listing`` does.
+    """
+    store = access.store(source.uri, source.field)
+    with store_errors(f"{source.field}.uri"):
+        return sorted(_wanted(_names(store, source), source, span))
+
+
 def _wanted(found: dict[str, int | None], source: Source, span: Span) -> dict[str, int | None]:
     if not found:
         what = "no file matches the pattern, or lies below it" if WILDCARD.search(source.uri) else "neither a file nor a prefix"
@@ -161,6 +177,47 @@ def contents(access: Access, source: Source, entry: Entry) -> bytes:
     raise _changed(source, entry.uri)
 
 
+def copy_together(access: Access, source: Source, files: Mapping[str, Path]) -> None:
+    """Copy objects to files as all of them stood at one moment; one that is not there is left out.
+
+    Raises
+    ------
+    Transient
+        They change while they are copied, or the disk is full.
+    BadConfiguration
+        They may not be read.
+    """
+    store = access.store(source.uri, source.field)
+    with store_errors(f"{source.field}.uri"):
+        for _ in range(2):
+            before = [_head(store, uri) for uri in files]
+            whole = all(_download(store, uri, head, path) for (uri, path), head in zip(files.items(), before, strict=True))
+            if whole and before == [_head(store, uri) for uri in files]:
+                return
+    raise _changed(source, source.uri)
+
+
+def _download(store: ObjectStore, uri: str, head: ObjectHead | None, path: Path) -> bool:
+    """Copy an object piece by piece; false where it does not have the size any more that it had."""
+    path.unlink(missing_ok=True)
+    if head is None:
+        return True
+    try:
+        with path.open("wb") as file:
+            while file.tell() < head.size:
+                piece = store.get_range(uri, file.tell(), PIECE)
+                if not piece:
+                    return False
+                file.write(piece)
+            return file.tell() == head.size
+    except NotFound:
+        return False
+    except OSError as error:
+        raise Transient(
+            Reason.NO_SPACE, f"{path.parent}: {error.strerror} while {uri} ({head.size} bytes) was copied there; give the run a larger /tmp"
+        ) from error
+
+
 def _changed(source: Source, uri: str) -> Transient:
     return Transient(
         Reason.DATA_CHANGED,
@@ -194,12 +251,21 @@ def _head(store: ObjectStore, uri: str) -> ObjectHead | None:
         return None
 
 
+def _exists(store: ObjectStore, uri: str) -> bool:
+    """Return whether there is an object; the head of a file would be taken over all its bytes."""
+    try:
+        store.get_range(uri, 0, 1)
+    except NotFound:
+        return False
+    return True
+
+
 def _names(store: ObjectStore, source: Source) -> dict[str, int | None]:
     """Return the addresses that ``source`` means, each with the start of its partition's day."""
     uri, suffixes = source.uri, SUFFIXES[source.format]
     wild = WILDCARD.search(uri)
     if wild is None:
-        if not uri.endswith("/") and _head(store, uri) is not None:
+        if not uri.endswith("/") and _exists(store, uri):
             return {uri: None}
         base, pattern, prefix = uri.rstrip("/") + "/", None, uri.rstrip("/") + "/"
     else:

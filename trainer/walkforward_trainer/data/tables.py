@@ -11,7 +11,7 @@ from walkforward_trainer.data.columns import Column, Kind, resolve, typed
 from walkforward_trainer.data.formats import open_table, unreadable
 from walkforward_trainer.data.instants import epoch_ms, show
 from walkforward_trainer.data.sources import contents, listing, partition_end
-from walkforward_trainer.errors import BadData, Reason
+from walkforward_trainer.errors import BadConfiguration, BadData, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,12 +67,30 @@ def read(access: Access, source: Source, columns: Sequence[Column], span: Span, 
     BadData, BadConfiguration, Transient
         Nothing there, not of that format, a column is missing or holds something else; not allowed; not reachable.
     """
-    if source.format is DataFormat.POSTGRES or source.format is DataFormat.SQLITE:
-        raise NotImplementedError
+    if source.format in {DataFormat.POSTGRES, DataFormat.SQLITE}:
+        yield from _database(access, source, columns, span, zone=zone)
+        return
+    if source.query is not None:
+        raise BadConfiguration(
+            Reason.SPEC_INVALID, f"{source.field}.query: files of format {source.format} are read as they are; leave the query out"
+        )
     entries = listing(access, source, span)
     for entry, following in zip(entries, [*entries[1:], None], strict=True):
         older = partition_end(following.day_ms, span) if following is not None and following.day_ms is not None else None
         yield from _file(access, source, entry, columns, span, zone=zone, older_ms=older)
+
+
+def _database(access: Access, source: Source, columns: Sequence[Column], span: Span, *, zone: str) -> Iterator[Part]:
+    """Yield the rows of a query; what lies outside the span the database keeps to itself."""
+    if source.format is DataFormat.SQLITE:
+        from walkforward_trainer.data.sqlite import read_sqlite as rows  # noqa: PLC0415 - most runs have no database
+    else:
+        from walkforward_trainer.data.postgres import read_postgres as rows  # noqa: PLC0415 - and psycopg is large
+    for number, (name, frame) in enumerate(rows(access, source, columns, span, zone=zone)):
+        times = frame.to_series(0)
+        known = frame.height and number == 0
+        first, last = (int(times.min()), int(times.max())) if known else (None, None)  # type: ignore[arg-type]  # Int64
+        yield Part(name, frame, rows=frame.height, first_ms=first, last_ms=last)
 
 
 def _file(
