@@ -1,6 +1,6 @@
 """Markets that tests make: with an edge that is planted and known, or without any.
 
-The edge is a hidden regime, up or down, that lasts for ``length`` rows on average and moves the price by ``edge`` noise deviations a row.
+The edge is a hidden regime, up or down, that lasts for about ``length`` rows and moves the price by ``edge`` noise deviations a row.
 Whoever looks at the last few returns can tell it. With ``edge`` 0 the volatility stays (a GARCH with heavy tails), and nothing can be told.
 """
 

@@ -1,0 +1,85 @@
+"""``python -m walkforward_trainer.recipes PAGE``: writes the tables of docs/reference/recipes.md from the recipes themselves."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from walkforward_core.api.data import DataSpec
+from walkforward_core.api.defaults import effective_gates
+from walkforward_core.api.retrain import Artifacts, RetrainSpec
+from walkforward_core.offline import limits_of
+from walkforward_trainer.recipes.table import BUILT_IN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from walkforward_trainer.recipes.recipe import Recipe
+
+__all__ = ["written"]
+
+
+def written(page: str) -> str:
+    """Return ``page`` with its tables as the recipes are now."""
+    for name, table in (("table", _recipes()), ("gates", _gates())):
+        page = re.sub(
+            rf"(<!-- recipes: {name} -->\n).*?(<!-- end -->)",
+            lambda found, t=table: f"{found[1]}\n{t}\n\n{found[2]}",
+            page,
+            flags=re.DOTALL,
+        )
+    return page
+
+
+def _recipes() -> str:
+    rows = [
+        [
+            f"`{name}`",
+            recipe.kind,
+            str(len(recipe.features) or "of the data"),
+            _target(recipe),
+            " + ".join(recipe.models),
+            f"{recipe.join} {':'.join(f'{weight:g}' for weight in recipe.weights)}".strip() if len(recipe.models) > 1 else "–",
+            recipe.calibration,
+            _validation(recipe),
+        ]
+        for name, recipe in BUILT_IN.items()
+    ]
+    return _markdown(("recipe", "rows", "features", "target", "models", "joined by", "calibration", "validation"), rows)
+
+
+def _target(recipe: Recipe) -> str:
+    heads = f"; heads {', '.join(head.name for head in recipe.heads)}" if recipe.heads else ""
+    return f"{recipe.target.kind}{heads}"
+
+
+def _validation(recipe: Recipe) -> str:
+    plan = recipe.validation
+    if plan.scheme == "Holdout":
+        rest = 1 - plan.train_share - plan.calibration_share
+        calibrated = f" / {plan.calibration_share:.0%}" if plan.calibration_share else ""
+        return f"Holdout {plan.train_share:.0%}{calibrated} / {rest:.0%}, embargo {plan.embargo}"
+    return f"{plan.scheme} {plan.folds}, embargo {plan.embargo}"
+
+
+def _gates() -> str:
+    rows = []
+    for name in BUILT_IN:
+        for timeframe in ("5m", "1h", "12h", "1d") if name == "multi-timeframe" else ("1h",):
+            data = DataSpec(uri="s3://bars/", symbols=("X",), timeframe=timeframe, window="90d")
+            spec = RetrainSpec(recipe=name, data=data, artifacts=Artifacts(uri="s3://models/"))
+            limits = ", ".join(f"{gate} {'≥' if floor else '≤'} {limit:g}" for gate, limit, floor in limits_of(effective_gates(spec)))
+            rows.append([f"`{name}`{f', {timeframe}' if name == 'multi-timeframe' else ''}", limits])
+    return _markdown(("recipe", "gates"), rows)
+
+
+def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    where = Path(sys.argv[1])
+    where.write_text(written(where.read_text(encoding="utf-8")), encoding="utf-8")
