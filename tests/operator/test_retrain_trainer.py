@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -12,16 +13,21 @@ import msgspec
 import pytest
 import trainer_runs
 from retrains import NOW, retrain
+from trainer_versions import manifest, put_bundle
 
 from walkforward_core.api.retrain import RetrainSpec
+from walkforward_core.api.rollout import BundleReference, Source
+from walkforward_core.bundle import FileRecord
 from walkforward_core.objectstore import FileStore
 from walkforward_core.runs import RunMode, RunVerdict, SkippedGate, Trigger, TriggerKind
+from walkforward_operator.bundles import Bundles, Missing
 from walkforward_operator.retrain.allowed import Problem
 from walkforward_operator.retrain.gather import gather
 from walkforward_operator.retrain.job import config_map
 from walkforward_operator.retrain.model import Ending, Outcome
 from walkforward_operator.retrain.reasons import RetrainReason
 from walkforward_operator.retrain.run import Occasion, begin
+from walkforward_trainer.registry import Registry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,3 +129,25 @@ async def test_too_little_data_is_ineligible_and_no_error(tmp_path: Path) -> Non
 
 def occasion(**changes: Any) -> Occasion:
     return replace(OCCASION, **changes)
+
+
+async def test_a_rollout_pinned_to_what_the_list_shows_finds_the_old_bundle_and_no_other(tmp_path: Path) -> None:
+    """Rollback to any version: uri and digest from ``walkforward-trainer list`` are all that ``source.bundle`` needs."""
+    for version in ("20240101T000000Z-aaaaaaaa", "20240201T000000Z-bbbbbbbb"):
+        put_bundle(tmp_path, version, files=manifest().files | {"reference.json": FileRecord(sha256="cc", size=2)})
+    [newest, oldest] = Registry(FileStore(), tmp_path.as_uri()).versions()
+    assert newest.marks == ("latest",)
+    pin = Source(bundle=BundleReference(uri=oldest.uri, digest=oldest.digest)).bundle
+    assert pin is not None
+    assert (await found(tmp_path, pin.uri, pin.digest)).manifest.version == "20240101T000000Z-aaaaaaaa"
+    wrong = await found(tmp_path, pin.uri, newest.digest)
+    assert isinstance(wrong, Missing)
+    assert "digest" in wrong.message
+
+
+async def found(root: Path, uri: str, digest: str) -> Any:
+    """What the rollout engine sees at an address once it has been read."""
+    bundles, woken = Bundles(Files(), (root.as_uri(),)), asyncio.Event()
+    bundles.get(uri, digest, reference=False, wake=woken.set)
+    await asyncio.wait_for(woken.wait(), 10)
+    return bundles.get(uri, digest, reference=False, wake=woken.set)
