@@ -14,7 +14,7 @@ from walkforward_operator.bundles import Bundles
 from walkforward_operator.cluster.api import KubernetesCluster
 from walkforward_operator.cluster.errors import ClusterError
 from walkforward_operator.cluster.fence import Fenced, Quiet
-from walkforward_operator.cluster.kinds import RETRAIN, ROLLOUT
+from walkforward_operator.cluster.kinds import CONFIG_MAP, RETRAIN, ROLLOUT
 from walkforward_operator.cluster.store import Store
 from walkforward_operator.events import Events
 from walkforward_operator.evidence.client import HttpPods
@@ -26,6 +26,7 @@ from walkforward_operator.metrics import Metrics
 from walkforward_operator.objects import Objects
 from walkforward_operator.probes import serve
 from walkforward_operator.queue import WorkQueue
+from walkforward_operator.retrain.inputs import Neighbours
 from walkforward_operator.retrain.service import RetrainReconciler
 from walkforward_operator.rollout.service import RolloutReconciler
 
@@ -86,6 +87,7 @@ class Operator:
             self.store,
             self.objects,
             installation=settings.installation,
+            neighbours=Neighbours(settings.namespaces, lambda: self.store.all(CONFIG_MAP), self._complete),
             events=self.events,
             metrics=self.metrics,
             now_ms=_now_ms,
@@ -192,8 +194,11 @@ class Operator:
         age = max(queue.oldest() for queue in self.queues.values())
         return f"a reconcile has been running for {age:.0f} s" if age > _STUCK_S else ""
 
+    def _complete(self) -> bool:
+        return self.watches.up and self._settled.is_set()
+
     def _unready(self) -> str:
-        return "" if self.watches.up and self._settled.is_set() else "the watches are not up yet"
+        return "" if self._complete() else "the watches are not up yet"
 
 
 async def run(settings: Settings) -> None:

@@ -15,13 +15,15 @@ import pytest
 from retrain_world import plain
 from retrains import GOOD, INSTALLATION, Store, manifest, manual, result, spec
 
-from walkforward_core.api.retrain import JobSpec, Resources, RetrainSpec
+from walkforward_core.api.recipe import OverridesFrom
+from walkforward_core.api.retrain import Artifacts, JobSpec, Resources, Retention, RetrainSpec, Schedule
 from walkforward_core.runs import RunDocument, RunVerdict
 from walkforward_operator.cluster.api import KubernetesCluster
 from walkforward_operator.cluster.errors import NotFound
-from walkforward_operator.cluster.kinds import CONFIG_MAP, JOB, POD, RETRAIN, Kind
+from walkforward_operator.cluster.kinds import CONFIG_MAP, JOB, POD, RETRAIN, ROLLOUT, Kind
 from walkforward_operator.metrics import Metrics
 from walkforward_operator.reconciler import Key
+from walkforward_operator.retrain.inputs import Neighbours
 from walkforward_operator.retrain.observe import status_of
 from walkforward_operator.retrain.service import RetrainReconciler
 from walkforward_operator.retrain.status import RetrainPhase, RetrainStatus
@@ -66,6 +68,7 @@ class Bench:
             Live(cluster),
             self.objects,
             installation=INSTALLATION,
+            neighbours=Neighbours((namespace,), lambda: (), lambda: True),
             events=self,
             metrics=Metrics(),
             now_ms=lambda: round(time.time() * 1000) + self.ahead_ms,
@@ -209,6 +212,29 @@ async def test_an_image_that_never_comes_is_given_up_and_its_job_goes(bench: Ben
     await bench.until("given up", lambda now: now.phase is RetrainPhase.FAILED)
     with pytest.raises(NotFound):
         await bench.cluster.get(JOB, bench.key.namespace, run)
+
+
+async def test_shared_overrides_are_waited_for_and_what_is_in_use_is_told(bench: Bench) -> None:
+    wanted = spec(
+        overrides_from=OverridesFrom(config_map="shared"),
+        artifacts=Artifacts(uri="s3://models/fx", retention=Retention()),
+        schedules=(Schedule(cron="* * * * *"),),
+    )
+    await bench.apply(wanted)
+    bench.ahead_ms = 61_000
+    status = await bench.until("held", lambda now: now.reason == "OverridesMissing")
+    assert "ConfigMap 'shared', which does not exist" in status.message
+    assert await bench.cluster.list(JOB, bench.key.namespace) == []
+    data = {"overrides.yaml": "model: {trees: 21}"}
+    metadata = {"name": "shared", "namespace": bench.key.namespace}
+    await bench.cluster.create(CONFIG_MAP, {"metadata": metadata, "data": data}, manager="person")
+    source = {"bundle": {"uri": "s3://models/fx/1/", "digest": "sha256:" + "0" * 64}}
+    pinned = {"metadata": {"name": "walk", "namespace": bench.key.namespace}, "spec": {"target": {"deployment": "d"}, "source": source}}
+    await bench.cluster.create(ROLLOUT, pinned, manager="person")
+    document = await bench.document(await bench.run())
+    assert document.spec.overrides.model.trees == 21
+    assert document.spec.artifacts.retention == Retention()
+    assert document.in_use == ("s3://models/fx/1/",)
 
 
 SEVERAL = spec(data=msgspec.structs.replace(spec().data, symbols=("EURUSD", "GBPUSD", "USDJPY")), job=JobSpec(backoff_limit=1))

@@ -17,6 +17,7 @@ from walkforward_operator.cluster.store import Store as Memory
 from walkforward_operator.conditions import instant
 from walkforward_operator.metrics import Metrics
 from walkforward_operator.reconciler import Key
+from walkforward_operator.retrain.inputs import Neighbours
 from walkforward_operator.retrain.observe import status_of
 from walkforward_operator.retrain.service import RetrainReconciler
 
@@ -39,6 +40,7 @@ class World:
         self.cluster = FakeCluster(now=lambda: self.now_ms / 1000)
         self.cluster.watchers.append(self._watch)
         self.objects = Store()
+        self.complete = True
         self.events: list[Emit] = []
         self.reports: list[str] = []
         self.restart()
@@ -54,6 +56,7 @@ class World:
             self.memory,
             self.objects,
             installation=self.installation,
+            neighbours=Neighbours(("prod", "other"), lambda: self.memory.all(CONFIG_MAP), lambda: self.complete),
             events=self,
             metrics=self.metrics,
             now_ms=lambda: self.now_ms,

@@ -17,12 +17,14 @@ from walkforward_operator.retrain.allowed import Problem, refusal
 from walkforward_operator.retrain.job import config_map, job
 from walkforward_operator.retrain.model import Decision, Discard, Owned, StartRun
 from walkforward_operator.retrain.occasions import Timetable, by_age, by_hand, by_schedule, next_run, pass_over, register
+from walkforward_operator.retrain.overrides import merged
 from walkforward_operator.retrain.reasons import RetrainReason
 from walkforward_operator.retrain.report import present
-from walkforward_operator.retrain.run import begin, follow, trim
+from walkforward_operator.retrain.run import begin, follow, needed, trim
 from walkforward_operator.retrain.schedule import ScheduleError, epoch_ms
 from walkforward_operator.retrain.status import GATHER_SUFFIX, RetrainPhase
 from walkforward_operator.retrain.transitions import transitions
+from walkforward_operator.rollout.model import Emit
 
 if TYPE_CHECKING:
     from walkforward_core.bundle import Baseline
@@ -46,19 +48,39 @@ def decide(retrain: Retrain, status: RetrainStatus, seen: Observation, now_ms: i
     """
     if retrain.deleting:
         return Decision(status=status)
+    held = None
+    if needed(retrain.spec) and retrain.spec is not None:
+        if seen.inputs is None:
+            return _unless_a_run_begins(_decide(retrain, status, seen, None, now_ms), status)
+        shared = seen.inputs.shared
+        held = shared if isinstance(shared, Problem) else None
+        retrain = retrain if isinstance(shared, Problem) else replace(retrain, spec=merged(retrain.spec, shared))
+    return _decide(retrain, status, seen, held, now_ms)
+
+
+def _unless_a_run_begins(decision: Decision, status: RetrainStatus) -> Decision:
+    """Return ``decision``, made without what a run is made of; where that counts, it says no more than to look at it."""
+    run = decision.status.run
+    asks = run is not None and not run.created and run.part is not RunPart.GATHER
+    return Decision(status=status, asks=True) if asks else decision
+
+
+def _decide(retrain: Retrain, status: RetrainStatus, seen: Observation, held: Problem | None, now_ms: int) -> Decision:
+    """Decide with a spec that is complete; ``held`` says why it is not, and nothing begins."""
     table, problem = _plan(retrain, seen)
     baseline = _baseline(retrain, seen)
     if isinstance(baseline, Problem):
         problem, baseline = problem or baseline, None
-    new = trim(retrain, follow(retrain, status, seen, problem, baseline, now_ms))
+    new = trim(retrain, follow(retrain, status, seen, problem or held, baseline, now_ms))
     if table is not None:
         new = register(retrain, new, table, now_ms)
-    new = _start(retrain, new, seen, table, problem, baseline, now_ms)
+    new, held = _start(retrain, new, seen, table, problem, held, baseline, now_ms)
+    problem = problem or held
     coming = next_run(retrain, new, table, now_ms) if table is not None else None
     fresh = seen if new.run is not None and status.run is not None and new.run.job == status.run.job else _without_run(seen)
     new = present(retrain, new, fresh, problem, coming, now_ms)
-    actions = (*transitions(status, new), *_upkeep(new, fresh), *_creation(retrain, new, seen))
-    return Decision(status=new, actions=actions, requeue_after_ms=_again(new, fresh, coming, now_ms))
+    actions = (*transitions(status, new), *_unkept(status, new, seen), *_upkeep(new, fresh), *_creation(retrain, new, seen))
+    return Decision(status=new, actions=actions, requeue_after_ms=_again(new, fresh, coming, held, now_ms))
 
 
 def _plan(retrain: Retrain, seen: Observation) -> tuple[Timetable | None, Problem | None]:
@@ -93,23 +115,30 @@ def _start(
     seen: Observation,
     table: Timetable | None,
     problem: Problem | None,
+    held: Problem | None,
     baseline: Baseline | None,
     now_ms: int,
-) -> RetrainStatus:
-    """Return the status with the run that begins now, if one does."""
+) -> tuple[RetrainStatus, Problem | None]:
+    """Return the status with the run that begins now, if one does, and ``held`` where that keeps one from it: its slot stays due."""
     suspended = retrain.spec is not None and retrain.spec.suspend
     free = status.run is None and not any(job.active for job in seen.jobs)
-    obstacle = "suspended: set spec.suspend to false, then ask again with a new id" if suspended else problem.message if problem else ""
+    said = problem or held
+    obstacle = "suspended: set spec.suspend to false, then ask again with a new id" if suspended else said.message if said else ""
     new, occasion = by_hand(retrain, status, free=free, obstacle=obstacle, now_ms=now_ms)
     if suspended:
-        return pass_over(new, table, now_ms) if table is not None else new
+        return (pass_over(new, table, now_ms) if table is not None else new), None
     if problem is not None or table is None or retrain.spec is None or not free:
-        return new
+        return new, None
+    before = new
     if occasion is None:
         new, occasion = _by_the_clock(retrain, new, table, now_ms)
     if occasion is None:
-        return new
-    return msgspec.structs.replace(new, run=begin(retrain, retrain.spec, occasion, baseline, now_ms, history=new.history))
+        return new, None
+    if held is not None:
+        return before, held
+    in_use = seen.inputs.in_use if seen.inputs is not None else None
+    begun = begin(retrain, retrain.spec, occasion, baseline, now_ms, history=new.history, in_use=in_use)
+    return msgspec.structs.replace(new, run=begun), None
 
 
 def _by_the_clock(retrain: Retrain, status: RetrainStatus, table: Timetable, now_ms: int) -> tuple[RetrainStatus, Occasion | None]:
@@ -122,6 +151,15 @@ def _by_the_clock(retrain: Retrain, status: RetrainStatus, table: Timetable, now
 def _without_run(seen: Observation) -> Observation:
     """Return what was seen, less what was seen of a run that is no longer, or not yet, the current one."""
     return replace(seen, progress=None, outcome=None, unavailable="", refused=None)
+
+
+def _unkept(old: RetrainStatus, new: RetrainStatus, seen: Observation) -> tuple[Action, ...]:
+    """Return the event of a run that begins without the retention that its spec asks for."""
+    begun = new.run is not None and (old.run is None or old.run.id != new.run.id)
+    if not begun or seen.inputs is None or seen.inputs.in_use is not None:
+        return ()
+    message = f"it is not known which bundles are in use ({seen.inputs.unknown}), so the run deletes none"
+    return (Emit(RetrainReason.RETENTION_SKIPPED, message, warning=True),)
 
 
 def _upkeep(status: RetrainStatus, seen: Observation) -> tuple[Action, ...]:
@@ -151,9 +189,9 @@ def _creation(retrain: Retrain, status: RetrainStatus, seen: Observation) -> tup
     return (StartRun(config_map(retrain, run, spec), job(retrain, run, spec, seen.installation, image=image)),)
 
 
-def _again(status: RetrainStatus, seen: Observation, coming: int | None, now_ms: int) -> int | None:
+def _again(status: RetrainStatus, seen: Observation, coming: int | None, held: Problem | None, now_ms: int) -> int | None:
     """Return after how many milliseconds the world may look different without an event."""
-    waits = []
+    waits = [LATER_MS] if held is not None else []  # people's ConfigMaps are not watched
     if coming is not None and coming > now_ms:
         waits.append(coming - now_ms)
     if status.run is not None:

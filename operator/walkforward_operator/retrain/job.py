@@ -55,18 +55,22 @@ def run_name(retrain: str, *, uid: str, inputs: str, as_of: str, trigger_id: str
 
 
 def run_document(retrain: Retrain, run: CurrentRun, spec: RetrainSpec) -> RunDocument:
-    """Return ``run.json``."""
+    """Return ``run.json``; where it is not known which bundles are in use, it asks for no retention."""
+    spec = used(spec)
+    if run.in_use is None:
+        spec = msgspec.structs.replace(spec, artifacts=msgspec.structs.replace(spec.artifacts, retention=None))
     return RunDocument(
         run=run.id,
         retrain=RetrainObject(namespace=retrain.namespace, name=retrain.name, uid=retrain.uid),
         trigger=run.trigger,
         as_of=run.as_of,
-        spec=used(spec),
+        spec=spec,
         mode=run.mode,
         force=run.force,
         skip_gates=run.skip_gates,
         baseline=run.baseline,
         part=run.part,
+        in_use=run.in_use or (),
     )
 
 

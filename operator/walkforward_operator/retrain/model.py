@@ -28,6 +28,7 @@ __all__ = [
     "Decision",
     "Discard",
     "Ending",
+    "Inputs",
     "JobView",
     "Observation",
     "Outcome",
@@ -177,13 +178,27 @@ class Owned:
 
 
 @dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a run is made of beside its spec, as it stands when the run begins.
+
+    ``shared`` are the overrides of ``spec.overridesFrom`` as plain JSON, or why they cannot be had. ``in_use`` are the folders of bundles
+    that retention must leave alone; None where they are not known completely, which ``unknown`` explains.
+    """
+
+    shared: Mapping[str, Any] | Problem = field(default_factory=lambda: MappingProxyType({}))
+    in_use: tuple[str, ...] | None = ()
+    unknown: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """Everything that is seen at one moment.
 
     ``progress`` is of the status's run, None without one. When it has ended, either ``outcome`` has its verified result, or ``unavailable``
     says why the object store does not give it yet. ``refused`` is the API server's answer to the last attempt to create the Job.
     ``rollouts`` are those that follow the retrain, and the one that its spec names. ``document`` is what the run of several symbols was
-    begun with: its last step is made of that, not of a spec that may have been edited meanwhile.
+    begun with: its last step is made of that, not of a spec that may have been edited meanwhile. ``inputs`` is what a run that begins is
+    made of beside its spec, None where that was not asked for.
     """
 
     installation: Installation
@@ -195,6 +210,7 @@ class Observation:
     config_maps: tuple[Owned, ...] = ()
     rollouts: tuple[Rollout, ...] = ()
     document: RunDocument | None = None
+    inputs: Inputs | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +234,12 @@ Action: TypeAlias = "StartRun | Discard | Emit"
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Write ``status`` where it differs, then do ``actions`` in order; look again after ``requeue_after_ms``."""
+    """Write ``status`` where it differs, then do ``actions`` in order; look again after ``requeue_after_ms``.
+
+    Where ``asks`` is true nothing was decided: a run would begin, and what it is made of (:class:`Inputs`) was not looked at yet.
+    """
 
     status: RetrainStatus
     actions: tuple[Action, ...] = ()
     requeue_after_ms: int | None = None
+    asks: bool = False

@@ -96,6 +96,12 @@ class RetrainReason(StrEnum):
     """Several ModelRollouts follow this retrain: name the one whose stable model is the baseline in `spec.baselineFrom`."""
     BASELINE_MISSING = "BaselineMissing"
     """The ModelRollout of `spec.baselineFrom` does not exist: create it, or correct the name."""
+    OVERRIDES_MISSING = "OverridesMissing"
+    """The ConfigMap of `spec.overridesFrom`, or its key, is not there, so no run begins: create it, and the run begins by itself."""
+    OVERRIDES_INVALID = "OverridesInvalid"
+    """The overrides in the ConfigMap cannot be used; the message has the field. Correct them, and the run begins by itself."""
+    RETENTION_SKIPPED = "RetentionSkipped"
+    """The run deletes no old bundle, since it is not known which are in use; the message says why. The next run tries again."""
 
     # a manual run
     RUN_REFUSED = "RunRefused"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from walkforward_operator.retrain.model import Observation, Outcome, Progress, Retrain
     from walkforward_operator.retrain.status import RetrainStatus
 
-__all__ = ["Occasion", "begin", "finish", "follow", "trim"]
+__all__ = ["Occasion", "begin", "finish", "follow", "needed", "trim"]
 
 MOST_HISTORY: Final = 100
 PATIENCE_MS: Final = 24 * 3_600_000
@@ -47,12 +47,24 @@ class Occasion:
     skip_gates: tuple[SkippedGate, ...] = ()
 
 
+def needed(spec: RetrainSpec | None) -> bool:
+    """Whether a run of ``spec`` is made of more than that: shared overrides, or the bundles that are in use."""
+    return spec is not None and (spec.overrides_from is not None or spec.artifacts.retention is not None)
+
+
 def begin(
-    retrain: Retrain, spec: RetrainSpec, occasion: Occasion, baseline: Baseline | None, now_ms: int, *, history: tuple[RunRecord, ...] = ()
+    retrain: Retrain,
+    spec: RetrainSpec,
+    occasion: Occasion,
+    baseline: Baseline | None,
+    now_ms: int,
+    *,
+    history: tuple[RunRecord, ...] = (),
+    in_use: tuple[str, ...] | None = None,
 ) -> CurrentRun:
     """Return the run that ``occasion`` starts; ``spec.data.asOf``, where set, wins over the occasion's.
 
-    ``history`` tells how long such runs usually take.
+    ``history`` tells how long such runs usually take, ``in_use`` which bundles retention must leave alone.
     """
     as_of, inputs = spec.data.as_of or occasion.as_of, inputs_digest(spec)
     return CurrentRun(
@@ -72,6 +84,7 @@ def begin(
         skip_gates=occasion.skip_gates,
         baseline=baseline,
         symbols=spec.data.symbols if len(spec.data.symbols) > 1 and occasion.mode is not RunMode.CALIBRATE else (),
+        in_use=in_use if spec.artifacts.retention is not None else None,
         memory_limit=spec.job.resources.limits.get("memory", ""),
     )
 
@@ -108,7 +121,7 @@ def follow(
         return msgspec.structs.replace(status, run=msgspec.structs.replace(run, created=True, attempt=progress.attempt))
     if run.part is RunPart.GATHER:  # made of what the run was begun with
         return status if seen.document is not None else finish(status, run, failed(_lost(run)), now_ms)
-    return _not_yet_created(retrain, status, run, problem, baseline, now_ms)
+    return _not_yet_created(retrain, status, seen, problem, baseline, now_ms)
 
 
 def _gather(status: RetrainStatus, run: CurrentRun, progress: Progress | None, now_ms: int) -> RetrainStatus:
@@ -126,15 +139,20 @@ def _gather(status: RetrainStatus, run: CurrentRun, progress: Progress | None, n
 
 
 def _not_yet_created(
-    retrain: Retrain, status: RetrainStatus, run: CurrentRun, problem: Problem | None, baseline: Baseline | None, now_ms: int
+    retrain: Retrain, status: RetrainStatus, seen: Observation, problem: Problem | None, baseline: Baseline | None, now_ms: int
 ) -> RetrainStatus:
     """A run whose Job was never made follows edits of the spec: its name, its input and its gates belong together."""
+    run = status.run
+    if run is None:
+        return status
     if problem is not None:
         return finish(status, run, failed(problem), now_ms)
     if retrain.spec is None or inputs_digest(retrain.spec) == run.inputs:
         return status
     again = Occasion(trigger=run.trigger, as_of=run.as_of, mode=run.mode, force=run.force, skip_gates=run.skip_gates)
-    return msgspec.structs.replace(status, run=begin(retrain, retrain.spec, again, baseline, now_ms, history=status.history))
+    in_use = seen.inputs.in_use if seen.inputs is not None else None
+    begun = begin(retrain, retrain.spec, again, baseline, now_ms, history=status.history, in_use=in_use)
+    return msgspec.structs.replace(status, run=begun)
 
 
 def _lost(run: CurrentRun) -> Problem:

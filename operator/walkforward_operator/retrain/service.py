@@ -20,6 +20,7 @@ from walkforward_operator.cluster.kinds import CONFIG_MAP, JOB, RETRAIN
 from walkforward_operator.retrain.allowed import Problem
 from walkforward_operator.retrain.decide import decide
 from walkforward_operator.retrain.gather import gather
+from walkforward_operator.retrain.inputs import inputs_of
 from walkforward_operator.retrain.model import Discard, StartRun
 from walkforward_operator.retrain.observe import Subject, look, read_subject
 from walkforward_operator.retrain.reasons import RetrainReason
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from walkforward_operator.reconciler import Key
     from walkforward_operator.retrain.allowed import Installation
     from walkforward_operator.retrain.gather import Objects
+    from walkforward_operator.retrain.inputs import Neighbours
     from walkforward_operator.retrain.model import Decision, Observation
     from walkforward_operator.retrain.status import RetrainStatus
 
@@ -84,6 +86,7 @@ class RetrainReconciler:
         objects: Objects,
         *,
         installation: Installation,
+        neighbours: Neighbours,
         events: Events,
         metrics: Metrics,
         now_ms: Callable[[], int],
@@ -92,6 +95,7 @@ class RetrainReconciler:
         self._memory = memory
         self._objects = objects
         self._installation = installation
+        self._neighbours = neighbours
         self._events = events
         self._metrics = metrics
         self._now_ms = now_ms
@@ -107,7 +111,7 @@ class RetrainReconciler:
         decision = decide(hint.retrain, hint.status, seen, now_ms)
         self._measure(key, decision.status)
         ended = seen.progress is not None and seen.progress.ending is not None
-        if not (ended or decision.actions or decision.status != hint.status):
+        if not (ended or decision.asks or decision.actions or decision.status != hint.status):
             return _seconds(decision)
         subject = await read_subject(self._cluster, key)
         if subject is None:
@@ -123,6 +127,9 @@ class RetrainReconciler:
         seen = await look(self._cluster, subject, self._installation, now_ms, pods=self._cluster, rollouts=self._memory)
         seen = await self._with_result(subject, seen, now_ms)
         decision = decide(subject.retrain, subject.status, seen, now_ms)
+        if decision.asks:  # a run begins: only now it is asked what it is made of
+            seen = replace(seen, inputs=await inputs_of(self._cluster, self._neighbours, subject.retrain, subject.status))
+            decision = decide(subject.retrain, subject.status, seen, now_ms)
         written = await self._write(subject, decision)
         problem = await self._act(subject, decision)
         if problem is not None:

@@ -120,6 +120,8 @@ class CurrentRun(Part, frozen=True, kw_only=True):
     """Since when the run has ended, but the object store does not give its result; after a day the run is Failed."""
     symbols: Annotated[tuple[Word, ...], Meta(max_length=100)] = ()
     """Several symbols: each is prepared by a pod of its own, of an Indexed Job, in this order. Empty where one pod does everything."""
+    in_use: Annotated[tuple[str, ...], Meta(max_length=500)] | None = None
+    """Bundles that retention leaves alone; absent where none is deleted."""
     gathering_since: Instant | None = None
     """Since when every symbol is prepared, and the Job `<id>-gather` trains on all of them."""
 

@@ -22,6 +22,8 @@ _ATTENTION: Final = frozenset(
         RetrainReason.URI_NOT_ALLOWED,
         RetrainReason.FILE_REFUSED,
         RetrainReason.JOB_SETTING_NOT_ALLOWED,
+        RetrainReason.OVERRIDES_MISSING,
+        RetrainReason.OVERRIDES_INVALID,
         RetrainReason.BASELINE_AMBIGUOUS,
         RetrainReason.BASELINE_MISSING,
         RetrainReason.JOB_REFUSED,
