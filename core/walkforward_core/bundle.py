@@ -106,9 +106,9 @@ class Head(Part, frozen=True, kw_only=True):
 class Output(Part, frozen=True, kw_only=True):
     """The probability tensor, of shape (rows, len(classes)); ``positive`` and ``negative`` are the classes that the decision looks at.
 
-    Its *score* is p(positive) where that is at least p(negative), else 1 - p(negative): of two classes p(positive), of three a number
-    above the threshold where up is more probable than it, and below 1 - threshold where down is. ``heads`` are further outputs of the
-    graph, in no part of the decision: probabilities or estimates of other targets.
+    Its *score* (:func:`walkforward_core.decision.decision_score`) is p(positive) of two classes; of three it is above the threshold where
+    p(positive) is, below 1 - threshold where p(negative) is above the threshold, and 1/2 where neither has half the probability.
+    ``heads`` are further outputs of the graph, in no part of the decision: probabilities or estimates of other targets.
     """
 
     name: str = "p"

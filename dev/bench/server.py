@@ -34,7 +34,8 @@ from server_harness import HOUR, T0, measure, routing  # noqa: E402 - found besi
 
 from walkforward_core.routing import OutcomeSource, RoutingDocument  # noqa: E402 - after the path was set
 from walkforward_trainer.graph import base_graph  # noqa: E402 - after the path was set
-from walkforward_trainer.models.boosted import fit_xgboost  # noqa: E402 - after the path was set
+from walkforward_trainer.models.training import Binned, Training  # noqa: E402 - after the path was set
+from walkforward_trainer.models.xgb import fit_xgboost  # noqa: E402 - after the path was set
 from walkforward_trainer.resolved import Model  # noqa: E402 - after the path was set
 
 FEATURES, TREES, DEPTH = 30, 100, 4
@@ -56,7 +57,8 @@ def trees(seed: int) -> bytes:
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((5000, FEATURES)).astype(np.float32)
     y = (x[:, 0] * x[:, 1] + x[:, 2] + rng.standard_normal(5000) > 0).astype(np.float64)
-    model = onnx.load_from_string(base_graph([fit_xgboost(x, y, Model(depth=DEPTH, seed=seed), TREES).trees()], FEATURES))
+    fitted = fit_xgboost(Training(Binned(x), y, np.ones(len(y))), Model(trees=TREES, depth=DEPTH, seed=seed))
+    model = onnx.load_from_string(base_graph([fitted.part], FEATURES))
     score = model.graph.output[0].name
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(1, np.float32), "one"))
     for kind, inputs, output in (("Sigmoid", [score], "s"), ("Sub", ["one", "s"], "q")):

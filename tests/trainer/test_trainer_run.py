@@ -137,7 +137,8 @@ def test_every_file_of_the_bundle_is_what_the_manifest_says(published: ResultDoc
     assert manifest.baseline is None
     assert manifest.libraries["walkforward"] == importlib.metadata.version("walkforward")
     assert manifest.parity.max_abs <= 1e-6
-    assert manifest.parity.rows == 2000
+    # the window's rows, and three around each split threshold
+    assert manifest.parity.rows > 2000
     assert [(gate.name, gate.verdict) for gate in manifest.gates] == [("auc", Verdict.PASS)]
     latest = json.loads((at.parent / "LATEST.json").read_bytes())
     assert (latest["version"], latest["uri"], latest["digest"]) == (published.version, published.uri, published.digest)

@@ -27,6 +27,7 @@ from walkforward_core.bundle import (
     ValidationRecord,
 )
 from walkforward_core.documents import digest
+from walkforward_trainer.heads import head_records
 from walkforward_trainer.specfile import timestamp
 
 if TYPE_CHECKING:
@@ -38,9 +39,9 @@ if TYPE_CHECKING:
     from walkforward_trainer.fit import Fitted
     from walkforward_trainer.plan import Plan
 
-__all__ = ["Bundle", "Contents", "assemble", "libraries", "version_of"]
+__all__ = ["Bundle", "Contents", "assemble", "libraries", "output_of", "version_of"]
 
-LIBRARIES: Final = ("numpy", "onnx", "onnxruntime", "polars", "xgboost-cpu")
+LIBRARIES: Final = ("lightgbm", "numpy", "onnx", "onnxruntime", "polars", "xgboost-cpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def assemble(run: RunDocument, plan: Plan, rows: Dataset, contents: Contents) ->
         retrain=RetrainRef(namespace=run.retrain.namespace, name=run.retrain.name, uid=run.retrain.uid, run=run.run),
         files={name: FileRecord(sha256=hashlib.sha256(data).hexdigest(), size=len(data)) for name, data in files.items()},
         input=Input(features=rows.names, warmup_bars=rows.warmup),
-        output=Output(),
+        output=output_of(plan.classes, contents.fitted),
         decision=plan.decision,
         horizon=Horizon(bars=plan.target.horizon_bars, ms=rows.horizon_ms),
         costs=_costs(plan),
@@ -101,12 +102,17 @@ def assemble(run: RunDocument, plan: Plan, rows: Dataset, contents: Contents) ->
         trials=1,
         seeds={"model": plan.model.seed},
         libraries=libraries(),
-        metrics=contents.metrics,
+        metrics=contents.metrics | {"modelBytes": float(len(contents.fitted.model))},
         gates=contents.gates,
         baseline=run.baseline,
         parity=contents.parity,
     )
     return Bundle(version=version, uri=f"{run.spec.artifacts.uri.rstrip('/')}/{version}/", files=files, manifest=manifest.to_bytes())
+
+
+def output_of(classes: int, fitted: Fitted) -> Output:
+    """Return what the graph answers: the last class is the positive one, the first the negative."""
+    return Output(classes=tuple(range(classes)), positive=classes - 1, negative=0, heads=head_records(fitted.heads))
 
 
 def _data(rows: Dataset, plan: Plan) -> DataRecord:
@@ -138,7 +144,7 @@ def _validation(fitted: Fitted, plan: Plan) -> ValidationRecord:
         scheme=plan.validation.scheme,
         folds=plan.folds,
         purge=f"label interval of {plan.target.horizon_bars} bars: {purged} rows purged, {embargoed} embargoed over all folds",
-        embargo_hours=plan.embargo_ms / 3_600_000,
+        embargo_hours=fitted.embargo_ms / 3_600_000,
     )
 
 

@@ -1,38 +1,45 @@
 """Stage 7, models and calibration: what is shipped, and what it says on rows that it has not seen.
 
-The shipped model has learned from every row of the window, so its own scores there would flatter it. So each fold's model is
-exported as a graph of its own, by the same code, and asked by ONNX Runtime for rows that it has not seen:
+A model's own scores on rows that it has learned from would flatter it. So each fold's model is exported as a graph of its own, by the
+same code, and asked by ONNX Runtime for rows that it has not seen:
 
-- *calibration* folds (PurgedKFold, always): their log-odds fit meta model and calibrator, and are the score's reference;
-- *evaluation* folds (the spec's scheme): each has a meta model and a calibrator fitted without its test rows, and its whole graph
+- *inner* folds (PurgedKFold, always): their log-odds fit meta model and calibrator, and are the score's reference;
+- *evaluation* splits (the spec's scheme): each has a meta model and a calibrator fitted without its test rows, and its whole graph
   is asked for them. Every metric and gate reads these answers, no other.
+
+PurgedKFold and WalkForward ship a model of every row of the window. A Holdout ships the very model that was tested: base models of its
+training rows, the meta model of inner folds of these, the calibrator of the rows between training and test where there are such.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from walkforward_core.api.recipe import Scheme
-from walkforward_trainer.errors import BadData, Reason
+from walkforward_core.decision import decision_score
 from walkforward_trainer.graph import base_graph, full_graph
-from walkforward_trainer.models.boosted import MODELS
-from walkforward_trainer.runtime import run
-from walkforward_trainer.splits import SPLITTERS, purged_k_fold
-from walkforward_trainer.tail import fit_tail
+from walkforward_trainer.heads import HeadFits, finish_heads
+from walkforward_trainer.learn import Learned, learn
+from walkforward_trainer.parallel import side_by_side
+from walkforward_trainer.runtime import run, run_all
+from walkforward_trainer.splits import embargo_of, evaluation_splits, holdout, inner_splits
+from walkforward_trainer.tail import Tail, TailKind, fit_calibrators, fit_join, fit_tail
+from walkforward_trainer.weighing import weighed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import numpy.typing as npt
 
     from walkforward_trainer.dataset import Dataset
-    from walkforward_trainer.models.boosted import BaseModel
+    from walkforward_trainer.heads import FittedHead
+    from walkforward_trainer.models.parts import BaseModel
     from walkforward_trainer.plan import Plan
     from walkforward_trainer.splits import Split
-    from walkforward_trainer.tail import Tail
 
     Matrix = npt.NDArray[np.float32]
     Vector = npt.NDArray[np.float64]
@@ -45,18 +52,42 @@ __all__ = ["Fitted", "fit"]
 class Fitted:
     """The shipped bytes, what they are made of, and the answers that evidence is taken from; arrays have one entry a row.
 
-    ``unseen``: calibrated probability by a fold's graph that has not seen the row, NaN where no evaluation fold tests it.
-    ``unseen_p``: the probabilities of all classes, shape (n, classes), NaN rows likewise.
-    ``score``: the same by the shipped meta model and calibrator, for every row: what live scores look like without drift.
+    Parameters
+    ----------
+    unseen_p
+        Probabilities of all classes by a fold's graph that has not seen the row, shape (n, classes); NaN where no split tests it.
+    unseen
+        The decision's score of these.
+    score
+        The same by the shipped meta model and calibrator, for every row: what live scores look like without drift.
+    heads
+        Further outputs by their names.
+    splits
+        The splits that evidence is taken from.
+    embargo_ms
+        The embargo that was applied.
     """
 
     model: bytes
     bases: tuple[BaseModel, ...]
     tail: Tail
-    unseen: Vector
     unseen_p: Vector
+    unseen: Vector
     score: Vector
+    heads: Mapping[str, FittedHead]
     splits: tuple[Split, ...]
+    embargo_ms: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Parts:
+    """What was learned: out-of-fold log-odds ``z`` of every row, the shipped models, those of each split, and the shipped tail."""
+
+    z: Vector
+    shipped: Learned
+    folds: list[Learned]
+    tail: Tail
+    held: Index | None
 
 
 def fit(rows: Dataset, plan: Plan) -> Fitted:
@@ -65,65 +96,100 @@ def fit(rows: Dataset, plan: Plan) -> Fitted:
     Raises
     ------
     BadData
-        A fold in which one answer never occurs.
+        A set of training rows in which one class never occurs.
+    BadConfiguration
+        Too few rows for the splits.
     """
-    calibration = purged_k_fold(rows.t0, rows.t1, plan.folds, plan.embargo_ms)
-    z, bases = _out_of_fold(rows, plan, calibration)
-    known = rows.known
-    tail = fit_tail(z[known], rows.y[known])
-    splits = calibration
-    if plan.validation.scheme is not Scheme.PURGED_K_FOLD:
-        splits = SPLITTERS[plan.validation.scheme](rows.t0, rows.t1, plan.folds, plan.embargo_ms)
-        bases = [_fit_bases(rows, plan, split.train, fold) for fold, split in enumerate(splits)]
-    unseen = _evaluate(rows, z, splits, bases)
-    shipped = _fit_bases(rows, plan, np.flatnonzero(known), None)
+    splits = evaluation_splits(rows, plan)
+    kind = TailKind(plan.classes, plan.recipe.join, plan.recipe.weights, plan.calibration)
+    parts = _held_out(rows, plan, kind) if plan.validation.scheme is Scheme.HOLDOUT else _crossed(rows, plan, splits, kind)
+    unseen_p, answers = _unseen(rows, plan, splits, parts, kind)
+    heads = finish_heads(rows, plan, HeadFits(splits, answers, parts.shipped.heads, parts.held))
     return Fitted(
-        model=full_graph([base.trees() for base in shipped], tail, rows.names, _metadata(rows, plan)),
-        bases=shipped,
-        tail=tail,
-        unseen=unseen,
-        unseen_p=np.column_stack((1.0 - unseen, unseen)),
-        score=tail.probability(z).astype(np.float32).astype(np.float64),
+        model=full_graph(
+            [base.part for base in parts.shipped.bases],
+            parts.tail,
+            rows.names,
+            _metadata(rows, plan),
+            [part for head in heads.values() for part in head.parts],
+        ),
+        bases=parts.shipped.bases,
+        tail=parts.tail,
+        unseen_p=unseen_p,
+        unseen=_score(unseen_p),
+        score=_score(parts.tail.probability(parts.z).astype(np.float32).astype(np.float64)),
+        heads=heads,
         splits=tuple(splits),
+        embargo_ms=embargo_of(rows, plan),
     )
 
 
-def _out_of_fold(rows: Dataset, plan: Plan, splits: list[Split]) -> tuple[Vector, list[tuple[BaseModel, ...]]]:
-    """Return the log-odds of each row, shape (n, models), by base models that have not seen it, and these models."""
-    z = np.full((len(rows), len(plan.recipe.models)), np.nan)
-    bases = []
-    for fold, split in enumerate(splits):
-        models = _fit_bases(rows, plan, split.train, fold)
-        z[split.test] = run(base_graph([model.trees() for model in models], rows.x.shape[1]), rows.x[split.test])
-        bases.append(models)
-    return z, bases
+def _crossed(rows: Dataset, plan: Plan, splits: list[Split], kind: TailKind) -> _Parts:
+    """Learn for PurgedKFold and WalkForward: every row trains what is shipped."""
+    everything = np.arange(len(rows), dtype=np.intp)
+    same = plan.validation.scheme is Scheme.PURGED_K_FOLD
+    inner = splits if same else inner_splits(rows, plan, everything)
+    jobs = [lambda: learn(rows, plan, everything, "the window", plan.model)]
+    jobs += [_fold(rows, plan, split, index, heads=same, evaluation=same) for index, split in enumerate(inner)]
+    jobs += [] if same else [_fold(rows, plan, split, index, heads=True, evaluation=True) for index, split in enumerate(splits)]
+    shipped, *learned = side_by_side(jobs)
+    z = np.full((len(rows), learned[0].wide), np.nan)
+    for split, fold in zip(inner, learned[: len(inner)], strict=True):
+        z[split.test] = fold.z
+    known = np.flatnonzero(rows.known)
+    tail = fit_tail(z[known], rows.y[known], weighed(rows, plan, known), kind)
+    return _Parts(z, shipped, learned if same else learned[len(inner) :], tail, None)
 
 
-def _evaluate(rows: Dataset, z: Vector, splits: list[Split], bases: list[tuple[BaseModel, ...]]) -> Vector:
-    """Return the probability of each tested row by a whole graph, tail included, that has not seen it."""
-    unseen = np.full(len(rows), np.nan)
-    for split, models in zip(splits, bases, strict=True):
-        train = _labelled(rows, split.train)
-        graph = full_graph([model.trees() for model in models], fit_tail(z[train], rows.y[train]), rows.names, {})
-        unseen[split.test] = run(graph, rows.x[split.test])[:, 1]
-    return unseen
+def _held_out(rows: Dataset, plan: Plan, kind: TailKind) -> _Parts:
+    """Learn for a Holdout: what is tested is what is shipped."""
+    parts = holdout(rows.t0, rows.t1, plan.validation, embargo_of(rows, plan))
+    inner = inner_splits(rows, plan, parts.train)
+    jobs = [lambda: learn(rows, plan, parts.train, "the training rows", plan.model)]
+    jobs += [_fold(rows, plan, split, index, heads=False, evaluation=False) for index, split in enumerate(inner)]
+    shipped, *learned = side_by_side(jobs)
+    z = np.full((len(rows), shipped.wide), np.nan)
+    for split, fold in zip(inner, learned, strict=True):
+        z[split.test] = fold.z
+    rest = np.setdiff1d(np.arange(len(rows)), parts.train, assume_unique=True)
+    z[rest] = run(base_graph([base.part for base in shipped.bases], rows.x.shape[1]), rows.x[rest])
+    train = parts.train[rows.known[parts.train]]
+    join = fit_join(z[train], rows.y[train], weighed(rows, plan, train), kind)
+    held = parts.calibration[rows.known[parts.calibration]]
+    on = held if len(held) else train
+    calibrators = fit_calibrators(join.joined(z[on]), rows.y[on], weighed(rows, plan, on), kind)
+    return _Parts(z, shipped, [shipped], Tail(kind.classes, join, calibrators), parts.calibration if len(held) else None)
 
 
-def _fit_bases(rows: Dataset, plan: Plan, train: Index, fold: int | None) -> tuple[BaseModel, ...]:
-    train = _labelled(rows, train)
-    y = rows.y[train]
-    if len(train) == 0 or y.min() == y.max():
-        where = "the window" if fold is None else f"the training rows of fold {fold + 1} of {plan.folds}"
-        raise BadData(
-            Reason.ONE_CLASS,
-            f"validation: {where} hold {len(train)} labels, all alike; use fewer folds, a longer window, "
-            "or a threshold that is crossed more often",
-        )
-    return tuple(MODELS[name](rows.x[train], y, plan.model, plan.trees) for name in plan.recipe.models)
+def _fold(rows: Dataset, plan: Plan, split: Split, index: int, *, heads: bool, evaluation: bool) -> Callable[[], Learned]:
+    parameters = plan.model_of(index) if evaluation else plan.model
+    where = f"the training rows of fold {index + 1} of {plan.folds}"
+    return lambda: learn(rows, plan, split.train, where, parameters, test=split.test, heads=heads)
 
 
-def _labelled(rows: Dataset, index: Index) -> Index:
-    return index[rows.known[index]]
+def _unseen(rows: Dataset, plan: Plan, splits: list[Split], parts: _Parts, kind: TailKind) -> tuple[Vector, list[Mapping[str, Vector]]]:
+    """Return the probabilities of each tested row by a whole graph, tail included, that has not seen it, and each split's further heads."""
+
+    def ask(split: Split, fold: Learned) -> list[npt.NDArray[np.float32]]:
+        if parts.held is None and plan.validation.scheme is not Scheme.HOLDOUT:
+            train = split.train[rows.known[split.train]]
+            tail = fit_tail(parts.z[train], rows.y[train], weighed(rows, plan, train), kind)
+        else:
+            tail = parts.tail
+        graph = full_graph([base.part for base in fold.bases], tail, rows.names, {}, fold.head_parts, check=False)
+        return run_all(graph, rows.x[split.test], [])
+
+    answers = side_by_side([partial(ask, split, fold) for split, fold in zip(splits, parts.folds, strict=True)])
+    p = np.full((len(rows), kind.classes), np.nan)
+    further: list[Mapping[str, Vector]] = []
+    for split, fold, answer in zip(splits, parts.folds, answers, strict=True):
+        p[split.test] = answer[0]
+        further.append({name: values[:, -1].astype(np.float64) for name, values in zip(fold.heads, answer[1:], strict=True)})
+    return p, further
+
+
+def _score(p: Vector) -> Vector:
+    return np.asarray(decision_score(p[:, -1], p[:, 0], p.shape[1]))
 
 
 def _metadata(rows: Dataset, plan: Plan) -> Mapping[str, str]:
@@ -131,7 +197,7 @@ def _metadata(rows: Dataset, plan: Plan) -> Mapping[str, str]:
     return {
         "config_digest": plan.config_digest,
         "dataset_digest": rows.digest,
-        "calibration": "isotonic",
+        "calibration": plan.calibration.lower(),
         "warmup_bars": str(rows.warmup),
         "target": f"{plan.target.kind}:{plan.target.horizon_bars}",
     }

@@ -9,44 +9,90 @@ import numpy as np
 from walkforward_core.bundle import Parity
 from walkforward_trainer.errors import Broken, Reason
 from walkforward_trainer.graph import base_graph
-from walkforward_trainer.runtime import run
+from walkforward_trainer.models.parts import Link, to_log_odds, to_shares
+from walkforward_trainer.runtime import run, run_all
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from walkforward_trainer.fit import Fitted
+    from walkforward_trainer.models.parts import BaseModel
 
-__all__ = ["LIMIT", "check_parity"]
+    Matrix = npt.NDArray[np.float32]
+    Vector = npt.NDArray[np.float64]
+
+__all__ = ["LIMIT", "check_parity", "straddling"]
 
 LIMIT: Final = 1e-6
+MAX_ROWS: Final = 100_000
+"""Rows of the window that are compared, spread over all of it."""
+MAX_SPLITS: Final = 5_000
+"""Split thresholds around which rows are made, spread over all of them."""
 
 
-def check_parity(x: npt.NDArray[np.float32], fitted: Fitted) -> Parity:
-    """Return the largest difference found over the rows ``x``.
+def check_parity(x: Matrix, fitted: Fitted) -> Parity:
+    """Return the largest difference found over the rows ``x`` and over rows that lie on, just below and just above split thresholds.
 
-    Two steps are compared: the trees in ONNX against the library that trained them, as probabilities; and the whole shipped graph
-    against meta model and calibrator as they were evaluated.
+    Compared are each base model in ONNX against the library that trained it, as probabilities and by their largest; and the whole
+    shipped graph against meta model and calibrator as they were evaluated. Estimates of numbers count relative to the largest.
 
     Raises
     ------
     Broken
-        A difference above :data:`LIMIT`, or an answer that is no probability.
+        A difference above :data:`LIMIT`, another most probable class, or an answer that is no probability.
     """
-    shipped = run(fitted.model, x).astype(np.float64)
-    z = run(base_graph([base.trees() for base in fitted.bases], x.shape[1]), x).astype(np.float64)
-    native = np.column_stack([base.raw(x) for base in fitted.bases]).astype(np.float64)
-    trees = np.abs(_logistic(z) - _logistic(native)).max()
-    tail = np.abs(shipped[:, 1] - fitted.tail.probability(z)).max()
-    total = np.abs(shipped.sum(axis=1) - 1.0).max()
-    worst = float(max(trees, tail))
-    if not (worst <= LIMIT and total <= LIMIT and np.isfinite(shipped).all() and (shipped >= 0).all()):
+    every = [*fitted.bases, *(head.model for head in fitted.heads.values())]
+    rows = _spread(x, MAX_ROWS)
+    rows = np.vstack((rows, straddling(rows, [split for model in every for split in model.part.splits])))
+    found = {f"base model {index + 1}": _apart(model, rows) for index, model in enumerate(fitted.bases)}
+    found |= {f"head {name}": _apart(head.model, rows) for name, head in fitted.heads.items()}
+    shipped, *heads = (answer.astype(np.float64) for answer in run_all(fitted.model, rows, []))
+    z = run(base_graph([base.part for base in fitted.bases], x.shape[1]), rows)
+    evaluated = fitted.tail.probability(z)
+    flips = int((shipped.argmax(axis=1) != evaluated.astype(np.float32).argmax(axis=1)).sum())
+    found["calibration"] = float(np.abs(shipped - evaluated).max()) if not flips else float("inf")
+    found["sum of p"] = float(np.abs(shipped.sum(axis=1) - 1.0).max())
+    finite = all(np.isfinite(answer).all() for answer in (shipped, *heads))
+    worst = max(found.values())
+    if not (worst <= LIMIT and finite and (shipped >= 0).all()):
+        parts = ", ".join(f"{name} {value:.3g}" for name, value in found.items())
         raise Broken(
             Reason.PARITY_FAILED,
-            f"parity: shipped and evaluated model differ by {worst:.3g} (trees {trees:.3g}, calibration {tail:.3g}, sum of p {total:.3g}), "
+            f"parity: shipped and evaluated model differ by {worst:.3g} ({parts}; {flips} rows have another most probable class), "
             f"limit {LIMIT:g}; nothing was published, report this with the library versions",
         )
-    return Parity(max_abs=worst, rows=len(x))
+    return Parity(max_abs=worst, rows=len(rows))
 
 
-def _logistic(z: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.asarray(1.0 / (1.0 + np.exp(-z)))
+def straddling(x: Matrix, splits: list[tuple[int, float]], most: int = MAX_SPLITS) -> Matrix:
+    """Return rows of ``x`` with one feature each on a split's threshold and on both neighbouring float32 numbers.
+
+    At a threshold the last bit of a feature chooses the branch: a graph that compares in another precision is found out here.
+    """
+    ordered = sorted(set(splits))
+    chosen = [ordered[int(at)] for at in np.linspace(0, len(ordered) - 1, min(len(ordered), most))] if ordered else []
+    rows = np.repeat(x[np.arange(len(chosen)) * len(x) // max(len(chosen), 1)], 3, axis=0)
+    feature = np.array([feature for feature, _ in chosen], np.intp)
+    at = np.array([threshold for _, threshold in chosen], np.float32)
+    for offset, value in enumerate((np.nextafter(at, np.float32(-np.inf)), at, np.nextafter(at, np.float32(np.inf)))):
+        rows[np.arange(len(chosen)) * 3 + offset, feature] = value
+    return np.ascontiguousarray(rows, np.float32)
+
+
+def _apart(model: BaseModel, rows: Matrix) -> float:
+    """Return how far the exported ``model`` is from the library's own predictor; infinite where it prefers another class."""
+    exported = run(base_graph([model.part], rows.shape[1]), rows)
+    native = to_log_odds(model.raw(rows), model.part.link)
+    if model.part.link is Link.NUMBER:
+        return float(np.abs(exported - native).max() / max(1.0, float(np.abs(native).max())))
+    ours, theirs = to_shares(exported), to_shares(native)
+    ordered = np.sort(theirs, axis=1)
+    # of two that are as good as equal either may be first
+    clear = ordered[:, -1] - ordered[:, -2] > 2 * LIMIT
+    if (ours.argmax(axis=1) != theirs.argmax(axis=1))[clear].any():
+        return float("inf")
+    return float(np.abs(ours - theirs).max())
+
+
+def _spread(x: Matrix, most: int) -> Matrix:
+    return x if len(x) <= most else x[np.linspace(0, len(x) - 1, most).astype(np.intp)]

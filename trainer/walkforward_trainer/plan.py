@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from walkforward_core.api.defaults import effective_gates
 from walkforward_core.bundle import Decision, DecisionKind
+from walkforward_core.decision import LEAST_THRESHOLD
 from walkforward_core.documents import digest, encode
 from walkforward_core.durations import parse_ms
 from walkforward_core.features import lookback, timeframe_ms
@@ -188,6 +189,12 @@ def _decision(spec: RetrainSpec, recipe: Recipe, target: Target) -> Decision:
     chosen = spec.overrides.decision
     kind = chosen.kind or (DecisionKind.FILTER if target.kind in ("Risk", "BadTrade") else DecisionKind.SIGN)
     threshold = recipe.threshold if chosen.threshold is None else chosen.threshold
+    if classes_of(target) > 2 and (kind is DecisionKind.FILTER or threshold < LEAST_THRESHOLD):
+        raise BadConfiguration(
+            Reason.SPEC_INVALID,
+            f"overrides.decision: {kind} with threshold {threshold:g} does not fit a target of three classes; use sign or size, and a "
+            f"threshold of at least {LEAST_THRESHOLD:g}",
+        )
     return Decision(kind=kind, threshold=threshold, without_model=chosen.without_model or WithoutModel.ALLOW)
 
 

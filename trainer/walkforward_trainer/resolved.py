@@ -69,10 +69,14 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A further output of the graph: ``name`` of the tensor, ``target`` in the table of labels."""
+    """A further output of the graph: ``name`` of the tensor, ``target`` in the table of labels.
+
+    ``coverage`` of an estimate: two more outputs, ``<name>_lower`` and ``<name>_upper``, hold this share of the answers between them.
+    """
 
     name: str
     target: Target
+    coverage: float | None = None
 
 
 class Join(StrEnum):

@@ -1,122 +1,131 @@
-"""Meta model and calibrator: base log-odds → logistic meta model → isotonic calibration, all in double precision.
+"""What follows the base models, in double precision: their log-odds → one score (meta model or vote) → calibration → probabilities.
 
-Both are fitted on what ONNX Runtime answers for the base models' exported graphs, so they know the numbers that they will meet,
-and are written into the same graph exactly as they are evaluated here.
+Fitted on what ONNX Runtime answers for the base models' exported graphs, so it knows the numbers that it will meet, and written into
+the same graph exactly as it is evaluated here. ``z`` is (n, m · (C - 1)): for each of m models the log-odds of the classes 1 … C - 1
+against class 0.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+
+from walkforward_core.api.recipe import Calibration
+from walkforward_trainer.calibration import DIGITS, Curve, Sigmoid, fit_curve, fit_sigmoid
+from walkforward_trainer.models.parts import to_shares
+from walkforward_trainer.regression import dot, fit_logistic, fit_softmax, sigmoid, softmax
+from walkforward_trainer.resolved import Join
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     Vector = npt.NDArray[np.float64]
 
-__all__ = ["MAX_SLOPE", "Tail", "fit_isotonic", "fit_logistic", "fit_tail", "limit_slope"]
+__all__ = ["LEAST_SHARE", "Meta", "Tail", "TailKind", "Vote", "fit_calibrators", "fit_join", "fit_tail"]
 
-MAX_SLOPE: Final = 4.0
-"""Steepest rise of the calibrated over the meta probability.
+LEAST_SHARE: Final = 1e-3
+"""Of three classes, what a calibrated class counts as at least before the classes are made to add up to 1.
 
-An isotonic fit has jumps, and a jump turns the last digit of the base score, which another processor may round otherwise, into
-another decision. With this limit an error of 1e-6 in the log-odds moves the probability by 1e-6 at most (the slope of the meta
-model is a quarter of its weight).
+Where no calibrator gives any class a share, each gets a third, and the answer does not jump on the way there.
 """
-DIGITS: Final = 9
-"""Decimals that are kept of what is fitted: another machine's exponential differs in the sixteenth, the same run makes the same bytes."""
-RIDGE: Final = 1e-6
-"""Penalty on the squared weights of the meta model, relative to the rows: only so that separable rows have an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class TailKind:
+    """What is to be fitted: ``weights`` of a vote, one a model."""
+
+    classes: int = 2
+    join: Join = Join.META
+    weights: tuple[float, ...] = ()
+    calibration: Calibration = Calibration.ISOTONIC
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Meta:
+    """A logistic regression on ``z``: of two classes ``weights`` (1, k) and ``bias`` (1,), of three a row a class."""
+
+    weights: Vector
+    bias: Vector
+
+    def joined(self, z: Vector) -> Vector:
+        """Return the probability of class 1, shape (n, 1), or of each of three classes, shape (n, 3)."""
+        logits = np.column_stack([dot(z, weights) + bias for weights, bias in zip(self.weights, self.bias, strict=True)])
+        return sigmoid(logits) if len(self.bias) == 1 else softmax(logits)
+
+    def describe(self) -> dict[str, Any]:
+        """Return weights and biases."""
+        return {"kind": "Meta", "weights": self.weights.tolist(), "bias": self.bias.tolist()}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vote:
+    """The mean of the models' own probabilities with ``weights`` (m,), which add up to 1."""
+
+    weights: Vector
+    classes: int
+
+    def joined(self, z: Vector) -> Vector:
+        """Return the same as :meth:`Meta.joined`."""
+        shares = to_shares(z.reshape(len(z), len(self.weights), -1))
+        kept = shares[:, :, 1:] if self.classes == 2 else shares
+        return np.column_stack([dot(kept[:, :, column], self.weights) for column in range(kept.shape[2])])
+
+    def describe(self) -> dict[str, Any]:
+        """Return the weights."""
+        return {"kind": "Vote", "weights": self.weights.tolist()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tail:
-    """``weights`` (m,) and ``bias`` of the meta model; knots ``x`` ascending with ``y`` ascending, constant outside, straight between."""
+    """``calibrators``: none, one for class 1 of two classes, or one for each of three."""
 
-    weights: Vector
-    bias: float
-    x: Vector
-    y: Vector
-
-    def meta(self, z: Vector) -> Vector:
-        """Return the meta model's probability of base log-odds ``z`` (n, m)."""
-        return _sigmoid(_dot(z, self.weights) + self.bias)
+    classes: int
+    join: Meta | Vote
+    calibrators: tuple[Curve | Sigmoid, ...]
 
     def probability(self, z: Vector) -> Vector:
-        """Return the calibrated probability of base log-odds ``z`` (n, m), shape (n,)."""
-        return np.interp(self.meta(z), self.x, self.y)
+        """Return the probabilities of all classes, shape (n, classes)."""
+        joined = self.join.joined(z)
+        if self.calibrators:
+            joined = np.column_stack([one.apply(column) for one, column in zip(self.calibrators, joined.T, strict=True)])
+        if self.classes == 2:
+            one = np.clip(joined, 0.0, 1.0)
+            return np.column_stack((1.0 - one, one))
+        if not self.calibrators:
+            return joined
+        kept = np.maximum(joined, LEAST_SHARE)
+        return np.asarray(kept / dot(kept, np.ones(self.classes))[:, None])
+
+    def describe(self) -> dict[str, Any]:
+        """Return what was fitted, for people and for an audit."""
+        return {"join": self.join.describe(), "calibration": [one.describe() for one in self.calibrators]}
 
 
-def fit_tail(z: Vector, y: Vector) -> Tail:
-    """Return meta model and calibrator of base log-odds ``z`` (n, m), out of fold, and labels ``y`` in {0, 1}."""
-    fitted, offset = fit_logistic(z, y)
-    weights, bias = np.round(fitted, DIGITS), round(offset, DIGITS)
-    meta = Tail(weights, bias, np.zeros(1), np.zeros(1)).meta(z)
-    knots_x, knots_y = fit_isotonic(meta, y)
-    return Tail(weights, bias, np.round(knots_x, DIGITS), np.round(limit_slope(knots_x, knots_y, MAX_SLOPE), DIGITS))
+def fit_tail(z: Vector, y: Vector, weight: Vector, kind: TailKind) -> Tail:
+    """Return the tail of base log-odds ``z``, out of fold, and classes ``y``; rows weigh ``weight`` (n,)."""
+    join = fit_join(z, y, weight, kind)
+    return Tail(kind.classes, join, fit_calibrators(join.joined(z), y, weight, kind))
 
 
-def fit_logistic(z: Vector, y: Vector, *, steps: int = 50) -> tuple[Vector, float]:
-    """Return weights and bias of the logistic regression of ``y`` on ``z`` (n, m), by Newton's method (IRLS).
-
-    Minimises the mean log-loss + RIDGE/2 · |weights|²; the bias is free.
-    """
-    design = np.column_stack((z, np.ones(len(z))))
-    penalty = RIDGE * np.array([1.0] * z.shape[1] + [0.0])
-    beta = np.zeros(design.shape[1])
-    for _ in range(steps):
-        p = _sigmoid(_dot(design, beta))
-        gradient = (design * (p - y)[:, None]).sum(axis=0) / len(y) + penalty * beta
-        # the floor keeps a step finite where a row is certain
-        weighted = design * np.maximum(p * (1.0 - p), 1e-9)[:, None]
-        curvature = (weighted[:, :, None] * design[:, None, :]).sum(axis=0) / len(y)
-        step = np.linalg.solve(curvature + np.diag(penalty + 1e-12), gradient)
-        beta = beta - step * min(1.0, 10.0 / max(float(np.abs(step).max()), 1e-300))
-        if np.abs(step).max() < 1e-12:
-            break
-    return beta[:-1], float(beta[-1])
+def fit_join(z: Vector, y: Vector, weight: Vector, kind: TailKind) -> Meta | Vote:
+    """Return the meta model of ``z`` and ``y``, or the vote, which learns nothing."""
+    if kind.join is Join.VOTE:
+        models = z.shape[1] // (kind.classes - 1)
+        votes = np.array(kind.weights or (1.0,) * models)
+        return Vote(votes / votes.sum(), kind.classes)
+    if kind.classes == 2:
+        weights, bias = fit_logistic(z, y, weight)
+        return Meta(np.round(weights, DIGITS)[None, :], np.array([round(bias, DIGITS)]))
+    many, biases = fit_softmax(z, y, kind.classes, weight)
+    return Meta(np.round(many, DIGITS), np.round(biases, DIGITS))
 
 
-def fit_isotonic(x: Vector, y: Vector) -> tuple[Vector, Vector]:
-    """Return the knots of the least-squares non-decreasing fit of ``y`` on ``x`` (pool adjacent violators).
-
-    Ties in ``x`` are one point. Each pooled block gives a knot at its first and at its last ``x``.
-    """
-    points, inverse = np.unique(x, return_inverse=True)
-    weight = np.bincount(inverse).astype(np.float64)
-    value = np.bincount(inverse, weights=y) / weight
-    blocks: list[tuple[float, float, int, int]] = []
-    for index in range(len(points)):
-        level, mass, first = float(value[index]), float(weight[index]), index
-        while blocks and blocks[-1][0] >= level:
-            before, more, first, _ = blocks.pop()
-            level, mass = (before * more + level * mass) / (more + mass), more + mass
-        blocks.append((level, mass, first, index))
-    knots = [(float(points[edge]), level) for level, _, first, last in blocks for edge in dict.fromkeys((first, last))]
-    return np.array([at for at, _ in knots]), np.array([level for _, level in knots])
-
-
-def limit_slope(x: Vector, y: Vector, slope: float) -> Vector:
-    """Return values at the same knots, still non-decreasing, that rise by at most ``slope``.
-
-    The mean of the largest such function below and the smallest above: a jump becomes a ramp around its own middle.
-    """
-    below, above = y.copy(), y.copy()
-    for index in range(1, len(x)):
-        below[index] = min(below[index], below[index - 1] + slope * (x[index] - x[index - 1]))
-    for index in range(len(x) - 2, -1, -1):
-        above[index] = max(above[index], above[index + 1] - slope * (x[index + 1] - x[index]))
-    return np.asarray((below + above) / 2.0)
-
-
-def _sigmoid(logit: Vector) -> Vector:
-    out: Vector = 1.0 / (1.0 + np.exp(-logit))
-    return out
-
-
-def _dot(rows: Vector, weights: Vector) -> Vector:
-    """Return ``rows @ weights`` summed in one order: a matrix product sums in an order that depends on the number of threads."""
-    out: Vector = (rows * weights).sum(axis=1)
-    return out
+def fit_calibrators(joined: Vector, y: Vector, weight: Vector, kind: TailKind) -> tuple[Curve | Sigmoid, ...]:
+    """Return the calibrators of joined probabilities: each class against the rest."""
+    if kind.calibration is Calibration.NONE:
+        return ()
+    fit = fit_curve if kind.calibration is Calibration.ISOTONIC else fit_sigmoid
+    wanted = (1,) if kind.classes == 2 else range(kind.classes)
+    return tuple(fit(column, (y == one).astype(np.float64), weight) for one, column in zip(wanted, joined.T, strict=True))

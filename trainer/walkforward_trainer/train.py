@@ -17,6 +17,7 @@ from walkforward_trainer.errors import Reason
 from walkforward_trainer.evaluate import evaluate
 from walkforward_trainer.fit import fit
 from walkforward_trainer.golden import make_golden
+from walkforward_trainer.heads import head_metrics
 from walkforward_trainer.parity import check_parity
 from walkforward_trainer.publish import publish
 from walkforward_trainer.reference import make_reference
@@ -24,6 +25,7 @@ from walkforward_trainer.report.document import Findings, make_report
 from walkforward_trainer.report.live import live_outcomes
 from walkforward_trainer.report.page import make_page
 from walkforward_trainer.result import run_folder
+from walkforward_trainer.runtime import latency_us
 from walkforward_trainer.stages import stage, store_errors
 
 if TYPE_CHECKING:
@@ -42,10 +44,11 @@ __all__ = ["Candidate", "judge_candidate", "make_bundle", "train"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """A fitted model with everything that is known about it."""
+    """A fitted model with everything that is known about it; ``latency_us`` is the median time of scoring one row here."""
 
     fitted: Fitted
     parity: Parity
+    latency_us: float
     evidence: Evidence
     metrics: dict[str, float]
     gates: tuple[GateRecord, ...]
@@ -86,6 +89,7 @@ def judge_candidate(run: RunDocument, plan: Plan, prepared: Prepared, store: Obj
         fitted = fit(rows, plan)
     with stage("parity"):
         parity = check_parity(rows.x, fitted)
+        latency = latency_us(fitted.model, rows.x)
     with stage("evidence"):
         evidence = evaluate(rows, fitted, plan)
         found, live = dict[str, float](), None
@@ -95,7 +99,7 @@ def judge_candidate(run: RunDocument, plan: Plan, prepared: Prepared, store: Obj
             compared = compare(before, rows, evidence, plan)
             found, live = compared.metrics, live_outcomes(compared, before.manifest.decision, evidence, rows, plan.round_trip)
             notes += (f"Not compared with the live model: {compared.note}.",) if compared.note else ()
-    metrics = evidence.metrics | found
+    metrics = evidence.metrics | head_metrics(rows, fitted.heads) | found
     with stage("gates"):
         skipped = {gate.name: gate.reason for gate in run.skip_gates}
         gates = judge(plan.gates, metrics, baseline=run.baseline is not None, skipped=skipped)
@@ -116,7 +120,16 @@ def judge_candidate(run: RunDocument, plan: Plan, prepared: Prepared, store: Obj
         )
         report = make_report(run, plan, findings)
         reports = report.to_bytes(), make_page(report)
-    return Candidate(fitted=fitted, parity=parity, evidence=evidence, metrics=metrics, gates=gates, reference=reference, reports=reports)
+    return Candidate(
+        fitted=fitted,
+        parity=parity,
+        latency_us=latency,
+        evidence=evidence,
+        metrics=metrics,
+        gates=gates,
+        reference=reference,
+        reports=reports,
+    )
 
 
 def make_bundle(run: RunDocument, plan: Plan, prepared: Prepared, candidate: Candidate) -> Bundle:
@@ -148,7 +161,8 @@ def _result(run: RunDocument, verdict: RunVerdict, reason: Reason, candidate: Ca
         verdict=verdict,
         reason=reason,
         message=message,
-        metrics=candidate.metrics,
+        # how fast it was here is not what the model is: the bundle has nothing that differs between two runs
+        metrics=candidate.metrics | {"latencyMicros": candidate.latency_us},
         failed=tuple(record.name for record in candidate.failed),
     )
 
