@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,12 +11,12 @@ import pytest
 from feature_rows import random_bars
 
 from walkforward_core import plugins
-from walkforward_core.features import Bars, Feature, FeatureError, check_causal, compute, features, latest, lookback, unknown
+from walkforward_core.features import Bars, Feature, FeatureError, Sheet, check_causal, compute, features, latest, lookback, unknown
 from walkforward_core.plugins import PluginError, package_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
+
 
 MODULE = """
 import numpy as np
@@ -143,3 +145,14 @@ def test_the_check_finds_what_looks_ahead_or_too_far_back(formula: Callable[[Bar
 def test_the_check_needs_rows_to_cut() -> None:
     with pytest.raises(ValueError, match="20 rows are too few for a look-back of 30"):
         check_causal(Feature(30, lambda bars: bars.close, "close"), random_bars(1, 20))
+
+
+def test_the_example_of_the_page_keeps_its_promise() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "features.md").read_text(encoding="utf-8")
+    example = next(block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "CLOSE_IN_RANGE_20 = " in block)
+    scope: dict[str, Feature] = {}
+    exec(example, scope)
+    bars = random_bars(1, 300)
+    check_causal(scope["CLOSE_IN_RANGE_20"], bars)
+    expected = compute(bars, ["donchian_20"])[19:, 0]
+    np.testing.assert_array_equal(scope["CLOSE_IN_RANGE_20"].formula(Sheet.over(bars))[19:].astype(np.float32), expected)
