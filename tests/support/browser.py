@@ -132,8 +132,8 @@ def browser(home: Path) -> Iterator[Browser]:
     to_read, to_write = os.pipe()
     from_read, from_write = os.pipe()
     own = ["unshare", "--net"] if os.geteuid() == 0 and shutil.which("unshare") else []
-    # Chromium reads commands from descriptor 3 and answers on 4
-    shell = ["sh", "-c", f'exec "$@" 3<&{to_read} 4>&{from_write}', "sh"]
+    # Chromium reads commands from descriptor 3 and answers on 4; only bash takes descriptors of two digits
+    shell = ["bash", "-c", f'exec "$@" 3<&{to_read} 4>&{from_write}', "bash"]
     command = [*own, *shell, program, *FLAGS, f"--user-data-dir={home}"]
     env = {**os.environ, "HOME": str(home), "XDG_CONFIG_HOME": str(home), "XDG_CACHE_HOME": str(home)}
     log = (home / "browser.log").open("wb")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from walkforward_cluster.errors import ClusterError
+from walkforward_cluster.locks import locked
 from walkforward_cluster.paths import cache
 from walkforward_cluster.progress import say, step
 from walkforward_cluster.shell import run, run_logged
@@ -47,8 +48,17 @@ def find(program: str) -> str | None:
 
 
 def ensure(packages: tuple[Package, ...]) -> None:
-    """Install what is missing, as root on Debian; else say which command does."""
-    missing = [package.name for package in packages if find(package.program) is None]
+    """Install what is missing, as root on Debian; else say which command does. One process at a time: apt does not wait for another."""
+    if _missing(packages):
+        with locked(cache() / "apt.lock", "installing packages"):
+            _install(_missing(packages))
+
+
+def _missing(packages: tuple[Package, ...]) -> list[str]:
+    return [package.name for package in packages if find(package.program) is None]
+
+
+def _install(missing: list[str]) -> None:
     if not missing:
         return
     command = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
