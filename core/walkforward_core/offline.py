@@ -40,6 +40,7 @@ __all__ = [
     "explain",
     "judge",
     "limits_of",
+    "names",
 ]
 
 AUC: Final = "auc"
@@ -137,11 +138,22 @@ def judge(
     baseline:
         Whether a live model was given to compare with.
     skipped:
-        Gates that a person asked to skip, with the reason: judged all the same, recorded as forced.
+        Gates, or single limits of them (``distribution.minUpPct``), that a person asked to skip, with the reason: judged all the same,
+        recorded as forced.
     """
     forced = skipped or {}
     records = (_record(limit, metrics.get(limit.metric), baseline=baseline) for limit in _limits(gates))
     return tuple(_force(record, forced) for record in records)
+
+
+def names(gates: OfflineGates) -> tuple[str, ...]:
+    """Return what may be skipped of ``gates``: each by its name in the spec, and each limit of those that have several.
+
+    >>> from walkforward_core.api.offline import LeakageGate, OfflineGates
+    >>> names(OfflineGates(leakage=LeakageGate()))
+    ('leakage', 'leakage.shuffledAuc', 'leakage.shiftDrop', 'leakage.purgeGain')
+    """
+    return tuple(dict.fromkeys(name for limit in _limits(gates) for name in (_gate(limit.gate), limit.gate)))
 
 
 def blocking(records: Iterable[GateRecord]) -> tuple[GateRecord, ...]:
@@ -246,7 +258,7 @@ def _gate(name: str) -> str:
 
 
 def _force(record: GateRecord, forced: Mapping[str, str]) -> GateRecord:
-    reason = forced.get(_gate(record.name))
+    reason = forced.get(record.name, forced.get(_gate(record.name)))
     if reason is None:
         return record
     return msgspec.structs.replace(record, forced=True, message=f"{record.message}; skipped on request: {reason}")

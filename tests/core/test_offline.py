@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from walkforward_core.api.offline import AucGate, MinGate, OfflineGates, PrecisionGate
+from walkforward_core.api.offline import AucGate, DistributionGate, LeakageGate, MinGate, OfflineGates, PrecisionGate
 from walkforward_core.bundle import Verdict
-from walkforward_core.offline import NO_BASELINE, blocking, explain, judge
+from walkforward_core.offline import NO_BASELINE, blocking, explain, judge, names
 
 EVERY = OfflineGates(
     auc=AucGate(min=0.62),
@@ -68,6 +68,21 @@ def test_a_skipped_gate_is_judged_recorded_and_does_not_block() -> None:
     assert records[0].forced
     assert "ticket 12" in records[0].message
     assert blocking(records) == ()
+
+
+def test_one_limit_can_be_skipped_and_the_others_still_block() -> None:
+    gates = OfflineGates(auc=AucGate(), distribution=DistributionGate(), leakage=LeakageGate())
+    metrics = {"auc": 0.7, "distribution.upPct": 0.1, "leakage.shuffledAuc": 0.6, "leakage.shiftDrop": 0.0, "leakage.purgeGain": 0.0}
+    records = judge(
+        gates, metrics, baseline=False, skipped={"leakage.shuffledAuc": "seen", "distribution.minUpPct": "one quarter of falls"}
+    )
+    assert [record.name for record in records if record.forced] == ["distribution.minUpPct", "leakage.shuffledAuc"]
+    stopped = {record.name for record in blocking(records)}
+    assert stopped == {name for name in names(gates) if name.startswith("distribution.")} - {
+        "distribution.minUpPct",
+        "distribution.maxUpPct",
+    }
+    assert blocking(judge(gates, metrics, baseline=False, skipped={"distribution": "all of it", "leakage": "too"})) == ()
 
 
 def test_only_configured_gates_are_judged() -> None:

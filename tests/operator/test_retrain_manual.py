@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from walkforward_core.api.offline import AucGate, MinGate, OfflineGates
+from walkforward_core.api.offline import AucGate, DistributionGate, LeakageGate, MinGate, OfflineGates
 from walkforward_core.runs import RunMode, SkippedGate
-from walkforward_operator.retrain.manual import RequestError, gates_of, parse
+from walkforward_operator.retrain.manual import RequestError, parse
 
 GATES = OfflineGates(auc=AucGate(), sharpe=MinGate(min=0.1), max_degradation="10%")
 
@@ -24,6 +24,16 @@ def test_a_whole_request() -> None:
         SkippedGate(name="auc", reason="new target"),
         SkippedGate(name="maxDegradation", reason="new target"),
     )
+
+
+def test_one_limit_of_a_gate_can_be_skipped_and_the_whole_gate() -> None:
+    gates = OfflineGates(auc=AucGate(), distribution=DistributionGate(), leakage=LeakageGate())
+    asked = "distribution.minUpPct,leakage.shuffledAuc,distribution"
+    assert [gate.name for gate in parse(text(skipGates=asked, reason="x")).skipped(gates)] == asked.split(",")
+    with pytest.raises(RequestError, match=r"leakage\.shuffledAUC"):
+        parse(text(skipGates="leakage.shuffledAUC", reason="x")).skipped(gates)
+    with pytest.raises(RequestError, match="has only auc"):
+        parse(text(skipGates="distribution.minUpPct", reason="x")).skipped(GATES)
 
 
 def test_the_least_request() -> None:
@@ -66,7 +76,3 @@ def test_what_cannot_be_read_says_why_and_what_to_write(value: str, word: str) -
 def test_skipping_a_gate_must_be_meant_and_explained(fields: dict[str, str], word: str) -> None:
     with pytest.raises(RequestError, match=word):
         parse(text(**fields)).skipped(GATES)
-
-
-def test_gates_have_the_names_of_the_spec() -> None:
-    assert list(gates_of(GATES)) == ["auc", "sharpe", "maxDegradation"]

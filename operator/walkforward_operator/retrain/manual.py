@@ -15,13 +15,14 @@ from msgspec import Meta
 
 from walkforward_core.api.recipe import Recipe
 from walkforward_core.names import RUN_ANNOTATION
+from walkforward_core.offline import names
 from walkforward_core.runs import RunMode, SkippedGate
 
 if TYPE_CHECKING:
     from walkforward_core.api.offline import OfflineGates
     from walkforward_core.api.retrain import RetrainSpec
 
-__all__ = ["ManualRequest", "RequestError", "gates_of", "parse", "request_digest"]
+__all__ = ["ManualRequest", "RequestError", "parse", "request_digest"]
 
 _EXAMPLE = '{"id": "1", "mode": "Full", "by": "<your user name>"}'
 _LIMIT = 1024
@@ -54,23 +55,14 @@ class ManualRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel", f
         RequestError
             A gate that the spec does not have, or no reason: publishing what was not proven must be explained.
         """
-        names = tuple(dict.fromkeys(name for name in re.split(r"[,\s]+", self.skip_gates) if name))
-        known = gates_of(gates)
-        for name in names:
+        asked = tuple(dict.fromkeys(name for name in re.split(r"[,\s]+", self.skip_gates) if name))
+        known = names(gates)
+        for name in asked:
             if name not in known:
                 raise RequestError(f"skipGates names {name!r}, but spec.gates has only {', '.join(known)}: correct the name")
-        if names and not self.reason.strip():
+        if asked and not self.reason.strip():
             raise RequestError(f'skipGates {self.skip_gates!r} needs a reason, which is recorded in the manifest: add "reason"')
-        return tuple(SkippedGate(name=name, reason=self.reason.strip()) for name in names)
-
-
-def gates_of(gates: OfflineGates) -> dict[str, object]:
-    """Return the gates that are set, by their names in the spec."""
-    return {
-        field.encode_name: value
-        for field in msgspec.structs.fields(gates)
-        if (value := getattr(gates, field.name)) is not None
-    }  # fmt: skip
+        return tuple(SkippedGate(name=name, reason=self.reason.strip()) for name in asked)
 
 
 def request_digest(text: str) -> str:

@@ -102,7 +102,7 @@ class CurrentRun(Part, frozen=True, kw_only=True):
     """When it is Failed at the latest, counted from its start; a queue's waiting time comes on top."""
     force: bool = False
     """Whether eligibility is skipped."""
-    skip_gates: Annotated[tuple[SkippedGate, ...], Meta(max_length=16)] = ()
+    skip_gates: Annotated[tuple[SkippedGate, ...], Meta(max_length=64)] = ()
     """Gates that a person asked to skip, with the reason."""
     baseline: Baseline | None = None
     """The live model that the candidate is compared with."""
