@@ -11,7 +11,7 @@ from walkforward_core.decision import LEAST_THRESHOLD
 from walkforward_core.documents import digest, encode
 from walkforward_core.durations import parse_ms
 from walkforward_core.features import lookback, timeframe_ms
-from walkforward_core.offline import GATES
+from walkforward_core.offline import GATES, names
 from walkforward_core.plugins import PluginError
 from walkforward_core.routing import WithoutModel
 from walkforward_core.runs import RunMode
@@ -105,7 +105,7 @@ def make_plan(run: RunDocument) -> Plan:
     _check(spec)
     gates = effective_gates(spec)
     _check_gates(gates)
-    _check_skipped(run)
+    _check_skipped(run, gates)
     asked = spec.overrides
     target, model, validation = (
         filled(recipe.target, asked.target),
@@ -214,10 +214,10 @@ def _check_gates(gates: OfflineGates) -> None:
         )
 
 
-def _check_skipped(run: RunDocument) -> None:
+def _check_skipped(run: RunDocument, gates: OfflineGates) -> None:
     """Refuse to skip what is no gate, or without a reason: both would look skipped and be judged, or be skipped and not explained."""
     for gate in run.skip_gates:
-        if gate.name not in GATES:
+        if gate.name not in (*GATES, *names(gates)):
             raise BadConfiguration(Reason.SPEC_INVALID, f"skipGates: {gate.name!r} is no gate; there are {', '.join(GATES)}")
         if not gate.reason.strip():
             raise BadConfiguration(
