@@ -16,7 +16,8 @@ import numpy as np
 
 from walkforward_core.features import Samples
 from walkforward_trainer.data.instants import DAY_MS, show
-from walkforward_trainer.data.sources import Source, Span, contents, listing
+from walkforward_trainer.data.snapshot import contents
+from walkforward_trainer.data.sources import Source, Span, listing
 from walkforward_trainer.errors import BadData, Reason
 from walkforward_trainer.specfile import timestamp
 
@@ -79,8 +80,8 @@ def read_samples(access: Access, plan: Plan, *, now_ms: int) -> RawSamples:
     entries = listing(access, source, Span(until_ms=plan.as_of_ms + 1))
     records: list[_Record] = []
     broken, first = 0, ""
-    for entry in sorted(entries, key=lambda entry: entry.uri):
-        found, lost, where = parse_samples(_plain(contents(access, source, entry), entry.uri), entry.uri)
+    for entry, data in contents(access, source, sorted(entries, key=lambda entry: entry.uri)):
+        found, lost, where = parse_samples(_plain(data, entry.uri), entry.uri)
         records += found
         broken, first = broken + lost, first or where
     latest = max((record.ts for record in records), default=0)

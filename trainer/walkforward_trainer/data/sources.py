@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -15,18 +14,18 @@ from urllib.parse import unquote
 from walkforward_core.api.data import DataFormat
 from walkforward_core.errors import NotFound
 from walkforward_core.objectstore import open_store
+from walkforward_trainer.data.cache import cache_of
 from walkforward_trainer.data.instants import DAY_MS
 from walkforward_trainer.errors import BadData, Reason, Transient
 from walkforward_trainer.stages import store_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from walkforward_core.api.data import DataSpec, JoinSpec, TradesSpec
     from walkforward_core.objectstore import ObjectHead, ObjectStore
 
-__all__ = ["Access", "Entry", "Source", "Span", "contents", "copy_together", "listing", "names", "partition_end"]
+__all__ = ["Access", "Entry", "Source", "Span", "changed", "head_of", "listing", "names", "partition_end"]
 
 SUFFIXES: Final[Mapping[DataFormat, tuple[str, ...]]] = {
     DataFormat.PARQUET: (".parquet", ".pq"),
@@ -38,10 +37,8 @@ SUFFIXES: Final[Mapping[DataFormat, tuple[str, ...]]] = {
 WILDCARD: Final = re.compile(r"[*?]")
 PARTITION: Final = re.compile(r"(?:^|/)(?:(?:date|dt|day)=(\d{4})-(\d{2})-(\d{2})|(\d{4})/(\d{2})/(\d{2}))/")
 """A folder of one day, below the fixed part of the address: date=2026-01-31/ or 2026/01/31/."""
-PIECE: Final = 1 << 25
-"""Bytes of one request of a copy."""
 READERS: Final = 8
-"""Requests at a time while the list of objects is taken."""
+"""Requests at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +80,18 @@ class Entry:
 
 
 class Access:
-    """How a run gets at addresses: a store by scheme, database addresses from the environment. One for each run."""
+    """How a run gets at addresses: a store by scheme, database addresses and the cache from the environment. One for each run.
+
+    Raises
+    ------
+    BadConfiguration
+        As ``cache_of`` does.
+    """
 
     def __init__(self, *, allow_file: bool, env: Mapping[str, str] = os.environ, stores: Mapping[str, ObjectStore] | None = None) -> None:
         self.allow_file = allow_file
         self.env = env
+        self.cache = cache_of(env)
         self._stores = dict(stores or {})
 
     def store(self, uri: str, field: str) -> ObjectStore:
@@ -118,12 +122,12 @@ def listing(access: Access, source: Source, span: Span) -> list[Entry]:
         for _ in range(2):
             wanted = _wanted(_names(store, source), source, span)
             with ThreadPoolExecutor(READERS) as pool:
-                heads = list(pool.map(lambda uri: _head(store, uri), wanted))
+                heads = list(pool.map(lambda uri: head_of(store, uri), wanted))
             # one that is gone already may have been replaced by one that this list does not have
             entries = [Entry(uri, head, day) for (uri, day), head in zip(wanted.items(), heads, strict=True) if head is not None]
             if len(entries) == len(wanted):
                 return sorted(entries, key=lambda entry: (-(entry.day_ms if entry.day_ms is not None else 2**62), entry.uri))
-    raise _changed(source, source.uri)
+    raise changed(source, source.uri)
 
 
 def names(access: Access, source: Source, span: Span) -> list[str]:
@@ -158,67 +162,8 @@ def _wanted(found: dict[str, int | None], source: Source, span: Span) -> dict[st
     return wanted
 
 
-def contents(access: Access, source: Source, entry: Entry) -> bytes:
-    """Return the bytes of ``entry`` as they were when the list was taken; one that changed since is read once more.
-
-    Raises
-    ------
-    Transient
-        It changes while it is read, or is gone.
-    BadConfiguration
-        It may not be read.
-    """
-    store = access.store(entry.uri, source.field)
-    with store_errors(f"{source.field}.uri"):
-        for head in (entry.head, None):
-            data = _unchanged(store, entry.uri, head)
-            if data is not None:
-                return data
-    raise _changed(source, entry.uri)
-
-
-def copy_together(access: Access, source: Source, files: Mapping[str, Path]) -> None:
-    """Copy objects to files as all of them stood at one moment; one that is not there is left out.
-
-    Raises
-    ------
-    Transient
-        They change while they are copied, or the disk is full.
-    BadConfiguration
-        They may not be read.
-    """
-    store = access.store(source.uri, source.field)
-    with store_errors(f"{source.field}.uri"):
-        for _ in range(2):
-            before = [_head(store, uri) for uri in files]
-            whole = all(_download(store, uri, head, path) for (uri, path), head in zip(files.items(), before, strict=True))
-            if whole and before == [_head(store, uri) for uri in files]:
-                return
-    raise _changed(source, source.uri)
-
-
-def _download(store: ObjectStore, uri: str, head: ObjectHead | None, path: Path) -> bool:
-    """Copy an object piece by piece; false where it does not have the size any more that it had."""
-    path.unlink(missing_ok=True)
-    if head is None:
-        return True
-    try:
-        with path.open("wb") as file:
-            while file.tell() < head.size:
-                piece = store.get_range(uri, file.tell(), PIECE)
-                if not piece:
-                    return False
-                file.write(piece)
-            return file.tell() == head.size
-    except NotFound:
-        return False
-    except OSError as error:
-        raise Transient(
-            Reason.NO_SPACE, f"{path.parent}: {error.strerror} while {uri} ({head.size} bytes) was copied there; give the run a larger /tmp"
-        ) from error
-
-
-def _changed(source: Source, uri: str) -> Transient:
+def changed(source: Source, uri: str) -> Transient:
+    """Return what a run ends with that did not find the data as they were listed."""
     return Transient(
         Reason.DATA_CHANGED,
         f"{source.field}.uri: {uri} was changed or removed while it was read, and again at a second try; let writers add files "
@@ -226,24 +171,7 @@ def _changed(source: Source, uri: str) -> Transient:
     )
 
 
-def _unchanged(store: ObjectStore, uri: str, head: ObjectHead | None) -> bytes | None:
-    """Return the object's bytes if they are those of ``head``; without it, of what is there now. None where they are not."""
-    try:
-        head = head or store.head(uri)
-        data = store.get(uri)
-        # the etag of a file is its sha256; of an object in S3 nobody may say what it is, so it is looked at again
-        if len(data) == head.size and (hashlib.sha256(data).hexdigest() == head.etag or _same(store.head(uri), head)):
-            return data
-    except NotFound:
-        pass
-    return None
-
-
-def _same(one: ObjectHead, other: ObjectHead) -> bool:
-    return (one.etag, one.size) == (other.etag, other.size)
-
-
-def _head(store: ObjectStore, uri: str) -> ObjectHead | None:
+def head_of(store: ObjectStore, uri: str) -> ObjectHead | None:
     """Return the head of what was just listed, or nothing if it is gone since: then it is no part of what is read."""
     try:
         return store.head(uri)

@@ -15,7 +15,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
-from walkforward_trainer.data.sources import copy_together, listing
+from walkforward_trainer.data.snapshot import copy_together
+from walkforward_trainer.data.sources import listing
 from walkforward_trainer.data.sql import BATCH, STATEMENT_S, Asked, asked, date_bounds, frames, number_bounds, one_select, refused, select
 from walkforward_trainer.errors import BadConfiguration, BadData, Reason
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -10,7 +10,8 @@ from walkforward_core.api.data import DataFormat
 from walkforward_trainer.data.columns import Column, Kind, resolve, typed
 from walkforward_trainer.data.formats import open_table, unreadable
 from walkforward_trainer.data.instants import epoch_ms, show
-from walkforward_trainer.data.sources import contents, listing, partition_end
+from walkforward_trainer.data.snapshot import contents
+from walkforward_trainer.data.sources import listing, partition_end
 from walkforward_trainer.errors import BadConfiguration, BadData, Reason
 
 if TYPE_CHECKING:
@@ -75,9 +76,12 @@ def read(access: Access, source: Source, columns: Sequence[Column], span: Span, 
             Reason.SPEC_INVALID, f"{source.field}.query: files of format {source.format} are read as they are; leave the query out"
         )
     entries = listing(access, source, span)
-    for entry, following in zip(entries, [*entries[1:], None], strict=True):
-        older = partition_end(following.day_ms, span) if following is not None and following.day_ms is not None else None
-        yield from _file(access, source, entry, columns, span, zone=zone, older_ms=older)
+    with closing(contents(access, source, entries)) as files:
+        for following in [*entries[1:], None]:
+            entry, data = next(files)
+            older = partition_end(following.day_ms, span) if following is not None and following.day_ms is not None else None
+            yield from _file(data, entry, source, columns, span, zone=zone, older_ms=older)
+            del data
 
 
 def _database(access: Access, source: Source, columns: Sequence[Column], span: Span, *, zone: str) -> Iterator[Part]:
@@ -94,10 +98,9 @@ def _database(access: Access, source: Source, columns: Sequence[Column], span: S
 
 
 def _file(
-    access: Access, source: Source, entry: Entry, columns: Sequence[Column], span: Span, *, zone: str, older_ms: int | None
+    data: bytes, entry: Entry, source: Source, columns: Sequence[Column], span: Span, *, zone: str, older_ms: int | None
 ) -> Iterator[Part]:
     """Yield the parts of one file, at least one; the time stamps decide which rows are decoded at all."""
-    data = contents(access, source, entry)
     with _decoding(source, entry.uri):
         table = open_table(data, source, entry.uri)
         found = resolve(columns, table.collect_schema(), source, entry.uri)
