@@ -70,6 +70,7 @@ class Contents:
     reference: Reference
     golden: Golden
     reports: tuple[bytes, bytes]
+    trials: int
 
 
 def version_of(as_of_ms: int, model: bytes) -> str:
@@ -99,7 +100,7 @@ def assemble(run: RunDocument, plan: Plan, rows: Dataset, contents: Contents) ->
         costs=_costs(plan),
         data=_data(rows, plan),
         validation=_validation(contents.fitted, plan),
-        trials=1,
+        trials=contents.trials,
         seeds={"model": plan.model.seed},
         libraries=libraries(),
         metrics=contents.metrics | {"modelBytes": float(len(contents.fitted.model))},

@@ -15,7 +15,7 @@ from walkforward_trainer.decision import position
 from walkforward_trainer.metrics import classes, probability
 from walkforward_trainer.metrics.sharpe import Moments, disjoint, moments, probabilistic, track_record
 from walkforward_trainer.metrics.sizing import stake
-from walkforward_trainer.weights import class_weights
+from walkforward_trainer.weighing import weighed
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -99,7 +99,7 @@ def evaluate(rows: Dataset, fitted: Fitted, plan: Plan) -> Evidence:
             "pAboveThreshold": float(np.mean(score > plan.decision.threshold)),
         }
         | _earns(model, plan, spread, independent)
-        | _weighted(rows.weight[row], y, p, plan)
+        | _weighted(weighed(rows, plan, row), y, p)
     )
     if p.shape[1] == 3:
         found |= {f"distribution.{name}": value for name, value in classes.distribution(p, plan.decision.threshold).items()}
@@ -166,11 +166,9 @@ def _earns(model: Backtest, plan: Plan, spread: Moments | None, independent: int
     return found
 
 
-def _weighted(weight: Vector, y: Vector, p: npt.NDArray[np.float64], plan: Plan) -> dict[str, float]:
+def _weighted(weight: Vector, y: Vector, p: npt.NDArray[np.float64]) -> dict[str, float]:
     """Return the metrics under the weights that the fit had: what it was asked to be good at. Nothing where every row counts alike."""
-    if plan.target.class_target is not None:
-        weight = weight * class_weights(y, plan.target.class_target)
-    if np.ptp(weight) == 0.0:
+    if np.ptp(weight) < 1e-12:
         return {}
     return {f"weighted.{name}": value for name, value in _knows(y, p, classes.confusion(y, p, weight), weight).items()}
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from walkforward_trainer.metrics import classes
 from walkforward_trainer.splits import purged_k_fold
+from walkforward_trainer.weighing import weighed
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -123,7 +124,7 @@ def _eliminate(rows: Dataset, train: Index, columns: Index, plan: Plan, sizes: l
             gain = found[-1][1].get_score(importance_type="total_gain")
             importance = np.array([gain.get(f"f{at}", 0.0) for at in range(len(kept))])
             kept = kept[np.sort(np.argsort(-importance, kind="stable")[:size])]
-        found.append((kept, _ranking_model(rows.x[np.ix_(train, columns[kept])], rows.y[train], rows.weight[train], plan)))
+        found.append((kept, _ranking_model(rows.x[np.ix_(train, columns[kept])], rows.y[train], weighed(rows, plan, train), plan)))
     return found
 
 

@@ -13,6 +13,7 @@ from walkforward_core.offline import blocking, explain, judge
 from walkforward_core.runs import ResultDocument, RunMode, RunVerdict
 from walkforward_trainer.baseline import compare, load_baseline
 from walkforward_trainer.bundle import Contents, assemble, libraries
+from walkforward_trainer.checks import check, trials_table
 from walkforward_trainer.errors import Reason
 from walkforward_trainer.evaluate import evaluate
 from walkforward_trainer.fit import fit
@@ -26,7 +27,10 @@ from walkforward_trainer.report.live import live_outcomes
 from walkforward_trainer.report.page import make_page
 from walkforward_trainer.result import run_folder
 from walkforward_trainer.runtime import latency_us
+from walkforward_trainer.splits import evaluation_splits
 from walkforward_trainer.stages import stage, store_errors
+from walkforward_trainer.trials import account, deflate, tried
+from walkforward_trainer.tuning import tune
 
 if TYPE_CHECKING:
     from walkforward_core.bundle import GateRecord, Parity, Reference
@@ -54,6 +58,7 @@ class Candidate:
     gates: tuple[GateRecord, ...]
     reference: Reference
     reports: tuple[bytes, bytes]
+    trials: int
 
     @property
     def failed(self) -> tuple[GateRecord, ...]:
@@ -83,8 +88,12 @@ def train(run: RunDocument, plan: Plan, prepared: Prepared, store: ObjectStore) 
 
 
 def judge_candidate(run: RunDocument, plan: Plan, prepared: Prepared, store: ObjectStore) -> Candidate:
-    """Return the fitted model, judged by the gates of the spec; ``store`` is asked for the baseline only."""
-    rows = prepared.rows
+    """Return the fitted model, judged by the gates of the spec; ``store`` is asked for the baseline and for the trials of earlier runs."""
+    rows, search = prepared.rows, None
+    if plan.tuning is not None:
+        with stage("tuning"):
+            tuned = tune(rows, plan, evaluation_splits(rows, plan))
+        plan, search = tuned.plan, tuned.search
     with stage("models"):
         fitted = fit(rows, plan)
     with stage("parity"):
@@ -99,7 +108,11 @@ def judge_candidate(run: RunDocument, plan: Plan, prepared: Prepared, store: Obj
             compared = compare(before, rows, evidence, plan)
             found, live = compared.metrics, live_outcomes(compared, before.manifest.decision, evidence, rows, plan.round_trip)
             notes += (f"Not compared with the live model: {compared.note}.",) if compared.note else ()
-    metrics = evidence.metrics | head_metrics(rows, fitted.heads) | found
+    with stage("trials"), store_errors("artifacts.uri"):
+        totals = account(store, run, plan, rows, tried(evidence, search), write=run.mode is RunMode.FULL)
+    metrics = evidence.metrics | head_metrics(rows, fitted.heads) | found | deflate(evidence, totals, search)
+    checked = check(rows, plan, evidence, metrics)
+    metrics |= checked.metrics
     with stage("gates"):
         skipped = {gate.name: gate.reason for gate in run.skip_gates}
         gates = judge(plan.gates, metrics, baseline=run.baseline is not None, skipped=skipped)
@@ -115,8 +128,10 @@ def judge_candidate(run: RunDocument, plan: Plan, prepared: Prepared, store: Obj
             gates=gates,
             reference=reference,
             libraries=libraries(),
-            notes=notes,
+            trials=totals.trials,
+            notes=notes + checked.notes,
             live=live,
+            tables=(trials_table(totals, search, metrics), *checked.tables),
         )
         report = make_report(run, plan, findings)
         reports = report.to_bytes(), make_page(report)
@@ -129,6 +144,7 @@ def judge_candidate(run: RunDocument, plan: Plan, prepared: Prepared, store: Obj
         gates=gates,
         reference=reference,
         reports=reports,
+        trials=totals.trials,
     )
 
 
@@ -145,6 +161,7 @@ def make_bundle(run: RunDocument, plan: Plan, prepared: Prepared, candidate: Can
         reference=candidate.reference,
         golden=golden,
         reports=candidate.reports,
+        trials=candidate.trials,
     )
     return assemble(run, plan, rows, contents)
 

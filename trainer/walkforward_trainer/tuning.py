@@ -25,7 +25,7 @@ from walkforward_trainer.metrics import classes
 from walkforward_trainer.metrics.overfitting import overfitting
 from walkforward_trainer.selection import select
 from walkforward_trainer.splits import purged_k_fold
-from walkforward_trainer.weights import class_weights
+from walkforward_trainer.weighing import weighed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -227,11 +227,8 @@ def _fold(rows: Dataset, train: Index, test: Index, plan: Plan) -> _Fold:
             Reason.ONE_CLASS,
             f"overrides.tuning: a class does not occur in the {len(train)} training rows of a fold; a longer window, or leave tuning out",
         )
-    weight = rows.weight[train]
-    if plan.target.class_target is not None:
-        weight = weight * class_weights(y, plan.target.class_target)
     columns = select(rows, train, plan)
-    data = xgboost.QuantileDMatrix(rows.x[np.ix_(train, columns)], label=y, weight=weight, max_bin=BINS, nthread=1)
+    data = xgboost.QuantileDMatrix(rows.x[np.ix_(train, columns)], label=y, weight=weighed(rows, plan, train), max_bin=BINS, nthread=1)
     return _Fold(data=data, x=np.ascontiguousarray(rows.x[np.ix_(test, columns)]), y=rows.y[test], test=test)
 
 
