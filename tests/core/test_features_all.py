@@ -8,7 +8,7 @@ from feature_rows import flat_bars, random_bars, random_samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from walkforward_core.features import DAILY_40, FEATURES, SETS, Bars, Of, Sheet, check_causal, compute, latest, lookback, matrix
+from walkforward_core.features import DAILY_40, FEATURES, SETS, Bars, Of, Samples, Sheet, check_causal, compute, latest, lookback, matrix
 
 OF_BARS = [name for name, feature in FEATURES.items() if feature.of is Of.BARS]
 OF_SAMPLES = [name for name, feature in FEATURES.items() if feature.of is Of.SAMPLES]
@@ -141,6 +141,9 @@ def test_columns_of_a_matrix_have_the_bits_of_arrays() -> None:
     table = np.column_stack([bars.open, bars.high, bars.low, bars.close, bars.volume])
     scattered = Bars(time=bars.time, open=table[:, 0], high=table[:, 1], low=table[:, 2], close=table[:, 3], volume=table[:, 4])
     assert compute(scattered, OF_BARS).tobytes() == compute(bars, OF_BARS).tobytes()
+    samples = random_samples(2, 1_600)
+    sparse = Samples(*(np.repeat(getattr(samples, name), 3)[::3] for name in ("time", "mid", "spread_bp", "vol1m", "rsi14")))
+    assert compute(sparse, OF_SAMPLES).tobytes() == compute(samples, OF_SAMPLES).tobytes()
 
 
 def test_sets_name_what_there_is() -> None:

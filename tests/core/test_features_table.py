@@ -94,8 +94,10 @@ def test_the_order_and_choice_of_names_is_the_callers() -> None:
 
 def test_unknown_names_and_short_histories_are_refused_by_name() -> None:
     assert unknown(["ret_1", "macd"]) == ["macd"]
-    with pytest.raises(ValueError, match="'macd' is not known; choose among ret_1"):
-        compute(random_bars(1, 5), ["macd"])
+    with pytest.raises(ValueError, match=r"'macd_12' is not known; near to it: macd_12_26.*; docs/reference/features\.md lists all"):
+        compute(random_bars(1, 5), ["macd_12"])
+    with pytest.raises(ValueError, match="'x' is not known; near to it: none;"):
+        lookback(["x"])
     with pytest.raises(ValueError, match=r"100 are too few.*need 101"):
         latest(random_bars(1, 100), OHLCV)
     assert lookback(()) == 0

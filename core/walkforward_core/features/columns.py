@@ -39,5 +39,19 @@ class Columns:
         joined = {name: np.concatenate((column, getattr(other, name)))[start:] for name, column in self._columns().items()}
         return type(self)(**joined)
 
+    def readable(self) -> Self:
+        """Return the same rows as read-only views, contiguous, ``time`` int64 and all else float64.
+
+        No formula then changes what the next one reads, and none meets scattered values, whose logarithm numpy may take by another
+        path with another last bit.
+        """
+        return type(self)(**{name: _frozen(column, np.int64 if name == "time" else np.float64) for name, column in self._columns().items()})
+
     def _columns(self) -> dict[str, npt.NDArray[Any]]:
         return {field.name: getattr(self, field.name) for field in fields(self) if field.init}  # type: ignore[arg-type] # a dataclass
+
+
+def _frozen(values: npt.NDArray[Any], dtype: type[np.generic]) -> npt.NDArray[Any]:
+    view = np.ascontiguousarray(values, dtype).view()
+    view.flags.writeable = False
+    return view

@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
-import numpy as np
-
 from walkforward_core.features.bars import Bars
 from walkforward_core.plugins import PluginError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
     import numpy.typing as npt
 
     Series = npt.NDArray[np.float64]
@@ -68,12 +67,8 @@ class Sheet(Bars):
 
     @classmethod
     def over(cls, bars: Bars) -> Sheet:
-        """Return an empty sheet over ``bars``, its columns read-only.
-
-        They are made contiguous: numpy may take logarithms of scattered values by another path, whose last bit differs.
-        """
-        prices = {name: _frozen(getattr(bars, name), np.float64) for name in ("open", "high", "low", "close", "volume")}
-        return cls(time=_frozen(bars.time, np.int64), **prices)
+        """Return an empty sheet over ``bars``, its columns read-only."""
+        return cls(time=bars.time, open=bars.open, high=bars.high, low=bars.low, close=bars.close, volume=bars.volume).readable()
 
     def of(self, formula: Callable[Concatenate[Sheet, P], Series], *args: P.args, **kwargs: P.kwargs) -> Series:
         """Return ``formula(self, …)``, read-only."""
@@ -84,10 +79,3 @@ class Sheet(Bars):
             self._kept[key] = found
         kept: Series = self._kept[key]
         return kept
-
-
-def _frozen(values: npt.NDArray[Any], dtype: type[np.generic]) -> npt.NDArray[Any]:
-    """Return a read-only view, so that no formula changes what the next one reads."""
-    view = np.ascontiguousarray(values, dtype).view()
-    view.flags.writeable = False
-    return view

@@ -76,8 +76,8 @@ def latest(rows: Bars | Samples, names: Sequence[str]) -> npt.NDArray[np.float32
 
 
 def readable(rows: Bars | Samples) -> Bars | Samples:
-    """Return ``rows`` as a formula is given them: bars with a sheet of what is derived from them."""
-    return Sheet.over(rows) if isinstance(rows, Bars) else rows
+    """Return ``rows`` as a formula is given them: read-only, bars with a sheet of what is derived from them."""
+    return Sheet.over(rows) if isinstance(rows, Bars) else rows.readable()
 
 
 def column(name: str, feature: Feature, rows: Bars | Samples) -> npt.NDArray[np.float64]:

@@ -8,6 +8,7 @@ package of one's own; ``docs/reference/features.md`` lists them.
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
 from walkforward_core.features import channels, momentum, moves, ohlcv, parabolic, samples, trend, volumes
@@ -75,7 +76,10 @@ def find(names: Sequence[str]) -> list[Feature]:
     known = features()
     for name in names:
         if name not in known:
-            raise ValueError(f"feature {name!r} is not known; choose among {', '.join(known)}")
+            near = get_close_matches(name, known, 5)
+            raise ValueError(
+                f"feature {name!r} is not known; near to it: {', '.join(near) or 'none'}; docs/reference/features.md lists all"
+            )
     return [known[name] for name in names]
 
 
