@@ -7,13 +7,16 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from trainer_runs import eurusd, run_document, spec
 
+from walkforward_trainer.__main__ import main
 from walkforward_trainer.errors import BadConfiguration
 from walkforward_trainer.logs import FORMAT_VARIABLE, logging_to_stderr
 from walkforward_trainer.stages import STAGES, follow, stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 log = logging.getLogger("walkforward.trainer")
 
@@ -39,11 +42,28 @@ def test_every_line_names_run_retrain_and_stage(lines: Callable[..., list[dict[s
     assert {(line["run"], line["retrain"]) for line in (began, odd, ended, after)} == {("fx-1a2b3c4d", "demo/fx")}
     assert [line["stage"] for line in (began, odd, ended, after)] == ["models", "models", "models", ""]
     assert (odd["level"], odd["logger"], odd["message"]) == ("WARNING", "elsewhere", "odd")
-    assert began["fields"] == {"number": STAGES.index("models") + 1, "of": len(STAGES)}
+    assert began["fields"] == {"number": STAGES.index(("models", "tuning")) + 1, "of": len(STAGES)}
     assert began["message"] == f"stage {began['fields']['number']} of {len(STAGES)}, models"
     assert ended["fields"]["ms"] >= 0
     assert ended["fields"]["elapsedMs"] > ended["fields"]["ms"]
     assert began["time"].endswith("+00:00")
+
+
+def test_a_stage_within_a_stage(lines: Callable[..., list[dict[str, Any]]]) -> None:
+    def work() -> None:
+        with stage("evidence"):
+            try:
+                with stage("leakage"):
+                    _ = 1 / 0
+            except ZeroDivisionError:
+                log.info("why")
+            with stage("forensic"):
+                log.info("within")
+            log.info("further")
+        log.info("after")
+
+    said = {line["message"]: line["stage"] for line in lines(work)}
+    assert [said[words] for words in ("why", "within", "further", "after")] == ["leakage", "forensic", "evidence", ""]
 
 
 def test_the_stage_in_which_it_failed_stays_in_the_lines_that_say_why(lines: Callable[..., list[dict[str, Any]]]) -> None:
@@ -104,9 +124,29 @@ def test_nothing_of_it_stays_behind() -> None:
     assert (list(root.handlers), root.level) == before
 
 
+def test_every_stage_of_a_run_has_its_place(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WALKFORWARD_TERMINATION_LOG", str(tmp_path / "termination-log"))
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "never-to-be-seen")
+    monkeypatch.delenv(FORMAT_VARIABLE, raising=False)
+    document = tmp_path / "run.json"
+    document.write_bytes(run_document(spec(eurusd(), tmp_path / "models")).to_bytes())
+    assert main(["run", "--spec", str(document), "--allow-file"]) == 0
+    written = capsys.readouterr().err
+    said = [json.loads(line) for line in written.splitlines()]
+    assert {line["run"] for line in said} == {"fx-1a2b3c4d"}
+    places = [
+        line["fields"]["number"]
+        for line in said
+        if line["message"].startswith("stage ") and "took" not in line["message"] and "fields" in line
+    ]
+    assert places == list(range(1, len(STAGES) + 1))
+    assert said[-1]["fields"]["reason"] == "Published"
+    assert "never-to-be-seen" not in written
+
+
 def test_a_loop_says_how_long_the_rest_takes(caplog: pytest.LogCaptureFixture) -> None:
     clock = iter([0.0, 1.0, 3.0, 4.0, 5.0])
     with caplog.at_level(logging.INFO, "walkforward.trainer"):
         assert list(follow("fold", "abcd", clock=lambda: next(clock))) == list("abcd")
-    assert [record.message for record in caplog.records] == ["fold 2 of 4 done, about 3.0 s left", "fold 4 of 4 done, about 0 ms left"]
+    assert [record.message for record in caplog.records] == ["fold 2 of 4 done, about 3.0 s left"]
     assert caplog.records[0].__dict__["fields"] == {"done": 2, "of": 4, "etaMs": 3000}

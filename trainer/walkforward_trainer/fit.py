@@ -132,7 +132,7 @@ def _crossed(rows: Dataset, plan: Plan, splits: list[Split], kind: TailKind) -> 
     jobs = [lambda: learn(rows, plan, everything, "the window", plan.model)]
     jobs += [_fold(rows, plan, split, index, heads=same, evaluation=same) for index, split in enumerate(inner)]
     jobs += [] if same else [_fold(rows, plan, split, index, heads=True, evaluation=True) for index, split in enumerate(splits)]
-    shipped, *learned = side_by_side(jobs)
+    shipped, *learned = side_by_side(jobs, what="fit")
     z = np.full((len(rows), learned[0].wide), np.nan)
     for split, fold in zip(inner, learned[: len(inner)], strict=True):
         z[split.test] = fold.z
@@ -147,7 +147,7 @@ def _held_out(rows: Dataset, plan: Plan, kind: TailKind) -> _Parts:
     inner = inner_splits(rows, plan, parts.train)
     jobs = [lambda: learn(rows, plan, parts.train, "the training rows", plan.model)]
     jobs += [_fold(rows, plan, split, index, heads=False, evaluation=False) for index, split in enumerate(inner)]
-    shipped, *learned = side_by_side(jobs)
+    shipped, *learned = side_by_side(jobs, what="fit")
     z = np.full((len(rows), shipped.wide), np.nan)
     for split, fold in zip(inner, learned, strict=True):
         z[split.test] = fold.z

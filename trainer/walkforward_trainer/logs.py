@@ -13,7 +13,7 @@ import re
 import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Final
 
 from walkforward_trainer.errors import BadConfiguration, Reason
@@ -21,7 +21,7 @@ from walkforward_trainer.errors import BadConfiguration, Reason
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["FORMAT_VARIABLE", "LogFormat", "RunLog", "logging_to_stderr", "without_secrets"]
+__all__ = ["FORMAT_VARIABLE", "LogFormat", "RunLog", "Turn", "logging_to_stderr", "without_secrets"]
 
 FORMAT_VARIABLE: Final = "WALKFORWARD_LOG_FORMAT"
 LIBRARIES: Final = ("boto3", "botocore", "urllib3", "s3transfer", "optuna", "mlflow", "ccxt", "matplotlib")
@@ -40,6 +40,14 @@ class LogFormat(StrEnum):
     TEXT = "text"
 
 
+class Turn(Enum):
+    """What a line says of its stage."""
+
+    BEGINS = "begins"
+    DONE = "done"
+    FAILED = "failed"
+
+
 class RunLog(logging.Formatter):
     """Lines of one run. ``run`` and ``retrain`` may become known later; the stage is taken from the lines that stages write."""
 
@@ -48,7 +56,8 @@ class RunLog(logging.Formatter):
         self.kind = kind
         self.run = ""
         self.retrain = ""
-        self._stage = ""
+        self._stages: list[str] = []
+        self._failed = ""
         self._secrets = sorted(_secrets(env), key=len, reverse=True)
 
     def of(self, run: str, retrain: str) -> None:
@@ -57,9 +66,18 @@ class RunLog(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of ``record``, without its line break."""
-        stage = getattr(record, "stage", self._stage)
-        self._stage = "" if getattr(record, "stage_ended", False) else stage
+        stage = getattr(record, "stage", self._failed or (self._stages[-1] if self._stages else ""))
+        self._turn(getattr(record, "turn", None), stage)
         return self._json(record, stage) if self.kind is LogFormat.JSON else self._text(record)
+
+    def _turn(self, turn: Turn | None, stage: str) -> None:
+        """Follow the stages: within one another, and the one that failed until another begins or ends."""
+        if turn is Turn.BEGINS:
+            self._stages.append(stage)
+            self._failed = ""
+        elif turn is not None and self._stages:
+            self._stages.pop()
+            self._failed = (self._failed or stage) if turn is Turn.FAILED else ""
 
     def _json(self, record: logging.LogRecord, stage: str) -> str:
         entry = {

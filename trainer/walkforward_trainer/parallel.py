@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from walkforward_trainer.stages import follow
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -28,15 +30,16 @@ def workers(quota: Path = QUOTA) -> int:
     return max(1, min(count, int(share + 0.5)))
 
 
-def side_by_side(jobs: Sequence[Callable[[], T]], at_once: int | None = None) -> list[T]:
+def side_by_side(jobs: Sequence[Callable[[], T]], at_once: int | None = None, *, what: str = "job") -> list[T]:
     """Return what ``jobs`` return, in their order; the libraries that do the work let go of the interpreter meanwhile.
 
+    ``what`` they are is said with the time that the rest will take, where there is a rest of some seconds.
     The first job that raises ends the rest, which have not begun, and its error is raised.
     """
     with ThreadPoolExecutor(at_once or workers()) as pool:
         waiting = [pool.submit(job) for job in jobs]
         try:
-            return [one.result() for one in waiting]
+            return [one.result() for one in follow(what, waiting)]
         finally:
             for one in waiting:
                 one.cancel()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from walkforward_core.errors import Forbidden, NotFound, StoreError, Unavailable
 from walkforward_trainer.errors import BadConfiguration, Reason, Transient
+from walkforward_trainer.logs import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -19,21 +20,25 @@ T = TypeVar("T")
 log = logging.getLogger("walkforward.trainer")
 
 STAGES: Final = (
-    "bars",
-    "quality",
-    "features",
-    "labels",
-    "eligibility",
-    "models",
-    "parity",
-    "evidence",
-    "gates",
-    "reference",
-    "report",
-    "golden",
-    "bundle",
+    ("bars", "ticks", "trades", "samples", "history"),
+    ("quality",),
+    ("features", "joins"),
+    ("labels",),
+    ("eligibility",),
+    ("costs",),
+    ("models", "tuning"),
+    ("parity",),
+    ("evidence", "leakage", "forensic"),
+    ("gates",),
+    ("reference",),
+    ("report",),
+    ("golden",),
+    ("bundle",),
 )
-"""Stages of a whole run in their order; one that is rejected or dry ends before the last. Others have no number."""
+"""Stages of a whole run in their order, of which data and recipe have one or several; one that is rejected or dry ends before the last.
+
+What follows a run (audit, retention, tracking) has no number.
+"""
 QUIET_S: Final = 2.0
 """Seconds between two lines of one loop."""
 
@@ -41,10 +46,11 @@ QUIET_S: Final = 2.0
 @contextmanager
 def stage(name: str) -> Iterator[None]:
     """Log that the stage ``name`` begins, with its place in :data:`STAGES`, and how long it took or that it failed."""
-    place = {"number": STAGES.index(name) + 1, "of": len(STAGES)} if name in STAGES else {}
+    number = next((index for index, names in enumerate(STAGES, start=1) if name in names), None)
+    place = {} if number is None else {"number": number, "of": len(STAGES)}
     title = f"stage {place['number']} of {place['of']}, {name}" if place else f"stage {name}"
     began = time.perf_counter()
-    log.info("%s", title, extra={"stage": name, "fields": place})
+    log.info("%s", title, extra={"stage": name, "fields": place, "turn": Turn.BEGINS})
     done = False
     try:
         yield
@@ -60,7 +66,7 @@ def stage(name: str) -> Iterator[None]:
             how,
             _span(seconds),
             _span(_elapsed()),
-            extra={"stage": name, "fields": fields, "stage_ended": done},
+            extra={"stage": name, "fields": fields, "turn": Turn.DONE if done else Turn.FAILED},
         )
 
 
@@ -73,7 +79,7 @@ def follow(what: str, items: Sequence[T], *, clock: Callable[[], float] = time.p
     for done, item in enumerate(items, start=1):
         yield item
         now = clock()
-        if now - said >= QUIET_S:
+        if now - said >= QUIET_S and done < len(items):
             said = now
             left = (now - began) / done * (len(items) - done)
             fields = {"done": done, "of": len(items), "etaMs": round(1_000 * left)}

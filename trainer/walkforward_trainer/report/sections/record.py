@@ -71,15 +71,16 @@ def lineage(report: Report) -> Markup | None:
 
 def _table(one: Table) -> Markup:
     units = one.units or ("",) * len(one.rows)
+    words = [index for index in range(len(one.columns)) if any(index and isinstance(row[index], str) for row in one.rows)]
     rows = [[_cell(value, unit, first=index == 0) for index, value in enumerate(row)] for row, unit in zip(one.rows, units, strict=True)]
-    return block(one.title, table(one.columns, rows, name=one.title), lead=one.note)
+    return block(one.title, table(one.columns, rows, name=one.title, left=words), lead=one.note)
 
 
 def _cell(value: str | float | None, unit: str, *, first: bool) -> Markup:
     if first:
         return el("th", shown(value), scope="row")
     if isinstance(value, str):
-        return cell(value, "n text")
+        return cell(value)
     return figure_cell(UNITS.get(unit, shown)(value))
 
 
