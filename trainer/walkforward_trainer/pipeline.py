@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from walkforward_core.api.data import DataKind
 from walkforward_core.errors import StoreError
 from walkforward_core.objectstore import open_store
 from walkforward_core.plugins import PluginError
@@ -21,6 +22,7 @@ from walkforward_trainer.stages import stage, store_errors
 if TYPE_CHECKING:
     from walkforward_core.objectstore import ObjectStore
     from walkforward_core.runs import RunDocument
+    from walkforward_trainer.look import Look
     from walkforward_trainer.plan import Plan
     from walkforward_trainer.prepare import Prepared
 
@@ -73,6 +75,13 @@ def _run(run: RunDocument, store: ObjectStore, progress: _Progress, *, allow_fil
         from walkforward_trainer.calibrator.run import calibrate  # noqa: PLC0415 - polars loads when there is something to read
 
         return calibrate(run, plan, store, Access(allow_file=allow_file))
+    if run.mode is RunMode.DRY_RUN and plan.kind is DataKind.TICKS and run.part is RunPart.WHOLE and len(run.spec.data.symbols) == 1:
+        from walkforward_trainer.look import look_at_ticks  # noqa: PLC0415 - polars loads when there is something to read
+
+        seen = look_at_ticks(run, plan, Access(allow_file=allow_file))
+        if seen is not None:
+            progress.unmet = seen.unmet
+            return _looked(run, seen)
     prepared = prepare_all(run, plan, store, allow_file=allow_file, now_ms=now_ms)
     progress.unmet = prepared.unmet
     plan = with_features(plan, run.spec.recipe, prepared.rows.names)
@@ -90,6 +99,14 @@ def _run(run: RunDocument, store: ObjectStore, progress: _Progress, *, allow_fil
     from walkforward_trainer.train import train  # noqa: PLC0415 - onnx loads when there is something to train
 
     return train(run, _with_costs(run, plan, store, allow_file=allow_file), prepared, store)
+
+
+def _looked(run: RunDocument, seen: Look) -> ResultDocument:
+    """Return the result of a dry run that did not have to read everything."""
+    if seen.unmet and not run.force:
+        message = f"{'; '.join(seen.unmet)}; {seen.message}"
+        return ResultDocument(run=run.run, verdict=RunVerdict.INELIGIBLE, reason=Reason.NOT_ELIGIBLE, message=message, metrics=seen.metrics)
+    return ResultDocument(run=run.run, verdict=RunVerdict.DRY_RUN, reason=Reason.WOULD_TRAIN, message=seen.message, metrics=seen.metrics)
 
 
 def _with_costs(run: RunDocument, plan: Plan, store: ObjectStore, *, allow_file: bool) -> Plan:

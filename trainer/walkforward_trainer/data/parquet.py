@@ -51,12 +51,16 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """What a file says of itself: ``ticks_per_second`` of columns that are time stamps, ``tail`` the bytes from the footer to the end."""
+    """What a file says of itself: ``integers`` are its columns of 64 bits, ``tail`` the bytes from the footer to the end.
+
+    ``ticks_per_second`` of those that are time stamps; those in ``utc`` are instants, the others times of day somewhere.
+    """
 
     rows: int
     groups: tuple[Group, ...]
     integers: frozenset[str]
     ticks_per_second: dict[str, int]
+    utc: frozenset[str]
     tail: bytes
 
 
@@ -85,16 +89,21 @@ def read_footer(fetch: Callable[[int, int], bytes]) -> Footer:
 
 
 def _footer(meta: dict[int, Any], tail: bytes) -> Footer:
-    integers, per_second = set(), {}
+    integers: set[str] = set()
+    instants: set[str] = set()
+    per_second: dict[str, int] = {}
     for element in meta[2]:
         name = element[4].decode()
         if element.get(1) == INT64:
             integers.add(name)
-            unit = element.get(10, {}).get(8, {}).get(2)
-            if unit:
-                per_second[name] = _PER_SECOND[next(iter(unit))]
+            stamp = element.get(10, {}).get(8, {})
+            if stamp:
+                per_second[name] = _PER_SECOND[next(iter(stamp[2]))]
             elif element.get(6) in _CONVERTED:
                 per_second[name] = _CONVERTED[element[6]]
+            # files of older writers know instants alone
+            if name in per_second and stamp.get(1, True):
+                instants.add(name)
     groups, row = [], 0
     for found in meta[4]:
         columns = [chunk[3] for chunk in found[1]]
@@ -109,7 +118,14 @@ def _footer(meta: dict[int, Any], tail: bytes) -> Footer:
             )
         )
         row += found[3]
-    return Footer(rows=meta[3], groups=tuple(groups), integers=frozenset(integers), ticks_per_second=per_second, tail=tail)
+    return Footer(
+        rows=meta[3],
+        groups=tuple(groups),
+        integers=frozenset(integers),
+        ticks_per_second=per_second,
+        utc=frozenset(instants),
+        tail=tail,
+    )
 
 
 def _bounds(column: dict[int, Any]) -> tuple[str, tuple[bytes, bytes]] | None:
