@@ -199,10 +199,10 @@ def _names(store: ObjectStore, source: Source) -> dict[str, int | None]:
     else:
         # only whole parts of the path are the fixed part; the store is asked for all that begins like the pattern
         base, prefix = uri[: uri.rindex("/", 0, wild.start()) + 1], uri[: wild.start()]
-        pattern = _pattern(uri[len(base) :].rstrip("/"))
+        pattern = _pattern(_plain(uri)[len(_plain(base)) :].rstrip("/"))
     found: dict[str, int | None] = {}
     for name in store.list(prefix):
-        below = unquote(name[len(base) :]) if name.startswith("file:") else name[len(base) :]
+        below = _plain(name)[len(_plain(base)) :]
         match = pattern.match(below) if pattern else None
         if pattern and not match:
             continue
@@ -212,9 +212,14 @@ def _names(store: ObjectStore, source: Source) -> dict[str, int | None]:
     return found
 
 
+def _plain(uri: str) -> str:
+    """Return an address without percent-encoding, which those of files have and those of objects have not."""
+    return unquote(uri) if uri.startswith("file:") else uri
+
+
 def _pattern(text: str) -> re.Pattern[str]:
     """Return ``text`` as an expression for a path, or for the folders that it begins with; a wildcard never crosses a slash."""
-    body = "".join({"*": "[^/]*", "?": "[^/]"}.get(character, re.escape(character)) for character in unquote(text))
+    body = "".join({"*": "[^/]*", "?": "[^/]"}.get(character, re.escape(character)) for character in text)
     return re.compile(f"{body}(?=/|$)")
 
 
