@@ -4,43 +4,101 @@ from __future__ import annotations
 
 import pytest
 
-from walkforward_core.api.offline import AucGate, DistributionGate, LeakageGate, MinGate, OfflineGates, PrecisionGate
+from walkforward_core.api.offline import (
+    AucGate,
+    DeltaGate,
+    DistributionGate,
+    LeakageGate,
+    MaxGate,
+    MinGate,
+    OfflineGates,
+    PrecisionGate,
+    ShareGate,
+)
 from walkforward_core.bundle import Verdict
-from walkforward_core.offline import NO_BASELINE, blocking, explain, judge, names
+from walkforward_core.offline import GATES, NO_BASELINE, blocking, distribution_metric, explain, judge, names
 
 EVERY = OfflineGates(
     auc=AucGate(min=0.62),
     precision_at_k=PrecisionGate(k=20, min=0.58),
+    accuracy=ShareGate(min=0.7),
+    f1=ShareGate(min=0.65),
     sharpe=MinGate(min=0.0),
+    deflated_sharpe=ShareGate(min=0.95),
+    overfitting=MaxGate(max=0.5),
     expectancy=MinGate(min=0.0),
+    profit_factor=MinGate(min=1.2),
+    win_rate=ShareGate(min=0.4),
+    distribution=DistributionGate(),
+    leakage=LeakageGate(),
     max_degradation="10%",
+    delta=DeltaGate(max=0.05),
 )
-GOOD = {"auc": 0.62, "precisionAtK": 0.58, "sharpePerOutcome": 0.0, "expectancy": 0.0, "degradation": 0.1}
+LIMITS = {
+    "auc": ("auc", 0.62, "min"),
+    "precisionAtK": ("precisionAtK", 0.58, "min"),
+    "accuracy": ("accuracy", 0.7, "min"),
+    "f1": ("f1", 0.65, "min"),
+    "sharpe": ("sharpePerOutcome", 0.0, "min"),
+    "deflatedSharpe": ("deflatedSharpe", 0.95, "min"),
+    "overfitting": ("pbo", 0.5, "max"),
+    "expectancy": ("expectancy", 0.0, "min"),
+    "profitFactor": ("profitFactor", 1.2, "min"),
+    "winRate": ("hitRate", 0.4, "min"),
+    "distribution.minDownPct": ("distribution.downPct", 0.30, "min"),
+    "distribution.maxDownPct": ("distribution.downPct", 0.45, "max"),
+    "distribution.minUpPct": ("distribution.upPct", 0.30, "min"),
+    "distribution.maxUpPct": ("distribution.upPct", 0.45, "max"),
+    "distribution.maxNeutralPct": ("distribution.neutralPct", 0.40, "max"),
+    "distribution.minConfMean": ("distribution.confMean", 0.65, "min"),
+    "distribution.minPctAboveConf060": ("distribution.pctAboveConf060", 0.40, "min"),
+    "distribution.minAlphaMean": ("distribution.alphaMean", 0.12, "min"),
+    "distribution.minEligibilityPct": ("distribution.eligibilityPct", 0.30, "min"),
+    "leakage.shuffledAuc": ("leakage.shuffledAuc", 0.55, "max"),
+    "leakage.shiftDrop": ("leakage.shiftDrop", 0.15, "max"),
+    "leakage.purgeGain": ("leakage.purgeGain", 0.05, "max"),
+    "maxDegradation": ("degradation", 0.1, "max"),
+    "delta": ("delta", 0.05, "max"),
+}
+"""Every limit in the order of the spec: its metric, its number, the side on which it lies."""
+GOOD = {metric: limit for metric, limit, _ in LIMITS.values()} | {"distribution.downPct": 0.30, "distribution.upPct": 0.45}
+"""Every value at its limit."""
 
 
 def test_a_value_at_its_limit_passes() -> None:
     records = judge(EVERY, GOOD, baseline=True)
-    assert [record.name for record in records] == ["auc", "precisionAtK", "sharpe", "expectancy", "maxDegradation"]
+    assert [record.name for record in records] == list(LIMITS)
     assert {record.verdict for record in records} == {Verdict.PASS}
+    assert [record.threshold for record in records] == [pytest.approx(limit) for _, limit, _ in LIMITS.values()]
     assert blocking(records) == ()
 
 
-@pytest.mark.parametrize(
-    ("metric", "value", "gate"),
-    [
-        ("auc", 0.6199, "auc"),
-        ("precisionAtK", 0.57, "precisionAtK"),
-        ("sharpePerOutcome", -1e-9, "sharpe"),
-        ("expectancy", -1e-9, "expectancy"),
-        ("degradation", 0.1001, "maxDegradation"),
-    ],
-)
-def test_a_value_beyond_its_limit_fails_and_says_what_to_do(metric: str, value: float, gate: str) -> None:
+def test_every_gate_has_a_limit_here() -> None:
+    assert tuple(dict.fromkeys(name.partition(".")[0] for name in LIMITS)) == GATES
+
+
+@pytest.mark.parametrize("gate", LIMITS)
+def test_a_value_beyond_its_limit_fails_and_says_what_to_do(gate: str) -> None:
+    metric, limit, side = LIMITS[gate]
+    value = limit - 1e-9 if side == "min" else limit + 1e-9
     (failed,) = blocking(judge(EVERY, {**GOOD, metric: value}, baseline=True))
     assert (failed.name, failed.verdict, failed.value) == (gate, Verdict.FAIL, value)
-    assert failed.threshold is not None
+    assert failed.threshold == pytest.approx(limit)
     assert failed.remedy
     assert explain(failed).startswith(f"{gate}: ")
+
+
+@pytest.mark.parametrize("gate", LIMITS)
+def test_a_value_well_within_its_limit_passes(gate: str) -> None:
+    metric, limit, side = LIMITS[gate]
+    records = judge(EVERY, {**GOOD, metric: limit + 0.01 if side == "min" else limit - 0.01}, baseline=True)
+    assert next(record for record in records if record.name == gate).verdict is Verdict.PASS
+
+
+def test_metrics_of_the_distribution_have_the_names_of_their_limits() -> None:
+    assert [distribution_metric(name.partition(".")[2]) for name in LIMITS if name.startswith("distribution.")] == [
+        metric for name, (metric, _, _) in LIMITS.items() if name.startswith("distribution.")
+    ]
 
 
 @pytest.mark.parametrize("metric", sorted(GOOD))
@@ -49,17 +107,25 @@ def test_no_evidence_is_not_a_pass(metric: str, value: float | None) -> None:
     metrics = {name: number for name, number in GOOD.items() if name != metric}
     if value is not None:
         metrics[metric] = value
-    (missing,) = blocking(judge(EVERY, metrics, baseline=True))
-    assert missing.verdict is Verdict.NO_DATA
-    assert missing.value is None
-    assert "no value" in explain(missing)
+    missing = blocking(judge(EVERY, metrics, baseline=True))
+    assert [record.name for record in missing] == [name for name, (read, _, _) in LIMITS.items() if read == metric]
+    assert {record.verdict for record in missing} == {Verdict.NO_DATA}
+    assert {record.value for record in missing} == {None}
+    assert all("no value" in explain(record) for record in missing)
 
 
 def test_a_first_model_says_that_there_is_no_baseline_and_is_not_blocked_by_it() -> None:
-    record = judge(EVERY, GOOD, baseline=False)[-1]
-    assert (record.verdict, record.value) == (Verdict.NO_DATA, None)
-    assert record.message.startswith(NO_BASELINE)
-    assert blocking([record]) == ()
+    compared = judge(EVERY, GOOD, baseline=False)[-2:]
+    assert [record.name for record in compared] == ["maxDegradation", "delta"]
+    assert {(record.verdict, record.value) for record in compared} == {(Verdict.NO_DATA, None)}
+    assert all(record.message.startswith(NO_BASELINE) for record in compared)
+    assert blocking(compared) == ()
+
+
+def test_skipping_the_distribution_skips_all_of_its_limits_and_no_other() -> None:
+    records = judge(EVERY, {}, baseline=True, skipped={"distribution": "a new market, ticket 13"})
+    assert {record.name.partition(".")[0] for record in records if record.forced} == {"distribution"}
+    assert sum(record.forced for record in records) == 9
 
 
 def test_a_skipped_gate_is_judged_recorded_and_does_not_block() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from walkforward_core.api.defaults import effective_gates
 from walkforward_core.bundle import Decision, DecisionKind
 from walkforward_core.decision import LEAST_THRESHOLD
@@ -37,6 +39,7 @@ __all__ = ["Plan", "make_plan", "with_features"]
 
 SMOKE_TREES: Final = 20
 SMOKE_FOLDS: Final = 3
+SMOKE_TRIALS: Final = 3
 SMOKE_BARS: Final = 1_000
 
 
@@ -115,13 +118,15 @@ def make_plan(run: RunDocument) -> Plan:
     kind, joined, quality = spec.data.kind or recipe.kind, joined_names(spec), filled(recipe.quality, spec.data.quality)
     features = asked.features or (*recipe.features, *joined)
     check_kind(spec, recipe, kind, target.kind, features)
-    bars = spec.data.window_bars
+    bars, tuning = spec.data.window_bars, asked.tuning or recipe.tuning
+    _check_answerable(gates, classes_of(target), tuning)
     if run.mode is RunMode.SMOKE:
         model, validation = (
             replace(model, trees=min(model.trees, SMOKE_TREES)),
             replace(validation, folds=min(validation.folds, SMOKE_FOLDS)),
         )
         bars, quality = min(bars or SMOKE_BARS, SMOKE_BARS), replace(quality, min_rows=min(quality.min_rows, SMOKE_BARS // 2))
+        tuning = None if tuning is None else msgspec.structs.replace(tuning, trials=min(tuning.trials, SMOKE_TRIALS))
     base_rule = asked.decision.base_rule or recipe.base_rule
     return Plan(
         recipe=recipe,
@@ -132,7 +137,7 @@ def make_plan(run: RunDocument) -> Plan:
         model=model,
         calibration=asked.calibration or recipe.calibration,
         selection=asked.selection or recipe.selection,
-        tuning=asked.tuning or recipe.tuning,
+        tuning=tuning,
         sizing=asked.sizing or recipe.sizing,
         decision=_decision(spec, recipe, target),
         base_rule=base_rule,
@@ -211,6 +216,20 @@ def _check_gates(gates: OfflineGates) -> None:
             Reason.SPEC_INVALID,
             "gates: at least one of auc, precisionAtK, accuracy, f1, sharpe, deflatedSharpe, expectancy, profitFactor and winRate is "
             "needed, or leave gates out to have the recipe's own: a model that need not prove anything is not published",
+        )
+
+
+def _check_answerable(gates: OfflineGates, classes: int, tuning: Tuning | None) -> None:
+    """Refuse gates whose metric no run of this spec could have: they would block for ever, and say so only after the training."""
+    if gates.overfitting is not None and (tuning is None or tuning.trials < 2):
+        raise BadConfiguration(
+            Reason.SPEC_INVALID,
+            "gates.overfitting: it compares the trials of a search, and there is none; set overrides.tuning, or leave the gate out",
+        )
+    if gates.distribution is not None and classes != 3:
+        raise BadConfiguration(
+            Reason.SPEC_INVALID,
+            f"gates.distribution: it is about down, neutral and up, the target has {classes} classes; use Adaptive, or leave the gate out",
         )
 
 
