@@ -14,7 +14,7 @@ from walkforward_trainer.reference import make_reference
 from walkforward_trainer.report.answers import calibration, class_names, confusions, days, distribution
 from walkforward_trainer.report.columns import importance, newest_drift
 from walkforward_trainer.report.data import Fold, Lineage, Report, Table
-from walkforward_trainer.report.money import BASE, LIVE, MODEL, cost_curve, money
+from walkforward_trainer.report.money import BASE, CANDIDATE, LIVE, MODEL, cost_curve, money
 from walkforward_trainer.specfile import instant, timestamp
 
 HOUR = 3_600_000
@@ -49,7 +49,7 @@ def made(*, classes: int = 2, rows: int = 1_900, features: int = 18, seed: int =
     outcomes = {MODEL: backtest(taken, returns + 3e-4 * taken, ROUND_TRIP), BASE: backtest(base, returns, ROUND_TRIP)}
     late = slice(rows * 2 // 3, rows)
     live = {
-        MODEL: backtest(taken[late], returns[late] + 3e-4 * taken[late], ROUND_TRIP),
+        CANDIDATE: backtest(taken[late], returns[late] + 3e-4 * taken[late], ROUND_TRIP),
         LIVE: backtest(theirs[late], returns[late], ROUND_TRIP),
         BASE: backtest(base[late], returns[late], ROUND_TRIP),
     }

@@ -14,7 +14,7 @@ from walkforward_trainer.logs import without_secrets
 from walkforward_trainer.report.answers import calibration, class_names, confusions, days, distribution
 from walkforward_trainer.report.columns import importance, newest_drift
 from walkforward_trainer.report.data import Fold, Lineage, Report, Table
-from walkforward_trainer.report.money import BASE, LIVE, MODEL, cost_curve, finite, money
+from walkforward_trainer.report.money import BASE, CANDIDATE, LIVE, MODEL, cost_curve, finite, money
 from walkforward_trainer.specfile import timestamp
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def _fold(index: int, found: Findings) -> Fold:
 def _live(t0: npt.NDArray[np.int64], live: LiveOutcomes | None) -> Any:
     if live is None:
         return None
-    return money(t0[live.at], {MODEL: live.candidate, LIVE: live.live, BASE: live.base})
+    return money(t0[live.at], {CANDIDATE: live.candidate, LIVE: live.live, BASE: live.base})
 
 
 def _filter_table(table: Mapping[str, Mapping[str, float]]) -> tuple[Table, ...]:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     Vector = npt.NDArray[np.float64]
     Times = npt.NDArray[np.int64]
 
-__all__ = ["BASE", "LIVE", "MODEL", "cost_curve", "finite", "money"]
+__all__ = ["BASE", "CANDIDATE", "LIVE", "MODEL", "cost_curve", "finite", "money"]
 
-MODEL, BASE, LIVE = "model", "baseRule", "liveModel"
+MODEL, BASE, CANDIDATE, LIVE = "model", "baseRule", "candidate", "liveModel"
 """Names of the curves."""
 CURVE_POINTS: Final = 240
 COST_POINTS: Final = 25

@@ -60,23 +60,31 @@ def linear(low: float, high: float, most: int = 6, *, factor: float = 1.0, loose
     return Scale(first * step, last * step, ticks) if loose else Scale(low, high, ticks)
 
 
-def times(low_ms: int, high_ms: int, most: int = 6) -> Scale:
-    """Return a scale of epoch milliseconds with at most ``most`` ticks at whole hours, days, months or years of UTC."""
+def times(low_ms: int, high_ms: int, letters: float) -> Scale:
+    """Return a scale of epoch milliseconds with ticks at whole hours, days, months or years of UTC.
+
+    ``letters`` is how many letters have room along the axis: labels keep half their length between them.
+    """
     if high_ms <= low_ms:
         low_ms, high_ms = low_ms - HOUR_MS, high_ms + HOUR_MS
     span = high_ms - low_ms
     for hours in HOURS:
-        if span / (hours * HOUR_MS) <= most:
+        if _fit(span / (hours * HOUR_MS), 12, letters):
             return _even(low_ms, high_ms, hours * HOUR_MS, 0, "%-d %b %H:%M")
     for days in DAYS:
-        if span / (days * DAY_MS) <= most:
+        if _fit(span / (days * DAY_MS), 6, letters):
             # the epoch was a Thursday: weeks begin on Monday
             return _even(low_ms, high_ms, days * DAY_MS, 4 * DAY_MS if days >= 7 else 0, "%-d %b")
     for months in MONTHS:
         found = _months(low_ms, high_ms, months)
-        if len(found) <= most:
+        if _fit(len(found), 8 if months % 12 else 4, letters):
             return Scale(low_ms, high_ms, found)
     return Scale(low_ms, high_ms, _months(low_ms, high_ms, MONTHS[-1]))
+
+
+def _fit(count: float, length: int, letters: float) -> bool:
+    """Return whether ``count`` labels of ``length`` letters have room, a tick or two at the ends included."""
+    return (count + 0.5) * 1.5 * length <= letters
 
 
 def date_title(scale: Scale, first: str, last: str) -> str:

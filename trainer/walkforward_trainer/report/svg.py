@@ -34,6 +34,11 @@ class Size:
     width: float
     height: float
 
+    @property
+    def letters(self) -> float:
+        """How many letters have room along the bottom."""
+        return (self.width - 60.0) / LETTER
+
 
 @dataclass(frozen=True, slots=True)
 class Chart:

@@ -62,7 +62,7 @@ def _calibration(curve: Calibration, index: int) -> Markup:
 def _days(days: Days) -> Markup:
     starts = [date_of(f"{day.start}T00:00:00Z").timestamp() * 1000 for day in days.days]
     ends = [date_of(f"{day.end}T00:00:00Z").timestamp() * 1000 + DAY_MS for day in days.days]
-    x = times(int(starts[0]), int(ends[-1]), 5)
+    x = times(int(starts[0]), int(ends[-1]), HALF.letters)
     y = linear(0.0, max(1e-9, days.base, *(day.precision for day in days.days)), 6, factor=100)
     chart = Chart(HALF, x, y, date_title(x, days.days[0].start, days.days[-1].end), "precision, %")
     marks = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from walkforward_trainer.report.figures import count, date_of, number
@@ -17,13 +18,16 @@ __all__ = ["folds"]
 
 SIZES: Final = ((Size(940, 210), "wide"), (Size(380, 220), "narrow"))
 COIN: Final = 0.5
+SHORT: Final = timedelta(days=3)
+"""Blocks shorter than this are told apart by the time of day."""
 
 
 def folds(report: Report) -> Markup | None:
     """Return AUC by test block and the table of blocks."""
     if not report.folds:
         return None
-    rows = [_row(index, fold) for index, fold in enumerate(report.folds, start=1)]
+    digits = 16 if any(date_of(fold.to) - date_of(fold.from_) < SHORT for fold in report.folds) else 10
+    rows = [_row(index, fold, digits) for index, fold in enumerate(report.folds, start=1)]
     head = ("fold", "tested from", "to", "train rows", "test rows", "purged", "embargoed", "AUC")
     parts = [table(head, rows, name="Folds")]
     if any(fold.auc is not None for fold in report.folds):
@@ -34,9 +38,9 @@ def folds(report: Report) -> Markup | None:
     return block("Folds", *parts, lead=lead)
 
 
-def _row(index: int, fold: Fold) -> tuple[Markup, ...]:
+def _row(index: int, fold: Fold, digits: int) -> tuple[Markup, ...]:
     numbers = (fold.train, fold.test, fold.purged, fold.embargoed)
-    stamps = (fold.from_[:16].replace("T", " "), fold.to[:16].replace("T", " "))
+    stamps = (fold.from_[:digits].replace("T", " "), fold.to[:digits].replace("T", " "))
     return (
         el("th", str(index), scope="row"),
         *(figure_cell(stamp) for stamp in stamps),
@@ -48,7 +52,7 @@ def _row(index: int, fold: Fold) -> tuple[Markup, ...]:
 def _chart(report: Report, limit: float | None, size: Size, kind: str) -> Markup:
     spans = [(date_of(fold.from_).timestamp() * 1000, date_of(fold.to).timestamp() * 1000, fold.auc) for fold in report.folds]
     values = [value for _, _, value in spans if value is not None] + [COIN] + ([limit] if limit is not None else [])
-    x = times(int(min(span[0] for span in spans)), int(max(span[1] for span in spans)), max(2, int((size.width - 80) / 110)))
+    x = times(int(min(span[0] for span in spans)), int(max(span[1] for span in spans)), size.letters)
     chart = Chart(
         size, x, linear(min(values) - 0.02, max(values) + 0.02, 5), date_title(x, report.folds[0].from_, report.folds[-1].to), "AUC"
     )

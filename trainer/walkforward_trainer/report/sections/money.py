@@ -84,8 +84,7 @@ def _drawdown(curves: Money, size: Size, name: str, kind: str) -> Markup:
 
 def _frame(curves: Money, size: Size, span: tuple[float, float], unit: str, most: int = 6) -> tuple[Chart, list[float]]:
     stamps = [date_of(stamp).timestamp() * 1000 for stamp in curves.times]
-    ticks = max(2, int((size.width - 80) / 110))
-    x = times(int(stamps[0]), int(stamps[-1]), ticks)
+    x = times(int(stamps[0]), int(stamps[-1]), size.letters)
     chart = Chart(size, x, linear(*span, most, factor=100), date_title(x, curves.times[0], curves.times[-1]), unit)
     return chart, stamps
 

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 __all__ = ["NAMES", "STYLES", "block", "cell", "facts", "figure_cell", "table"]
 
-NAMES: Final = {"model": "with the model", "baseRule": "base rule alone", "liveModel": "live model"}
+NAMES: Final = {"model": "with the model", "baseRule": "base rule alone", "candidate": "this candidate", "liveModel": "live model"}
 """What the curves are called."""
-STYLES: Final = {"model": "model", "baseRule": "base", "liveModel": "live"}
+STYLES: Final = {"model": "model", "baseRule": "base", "candidate": "model", "liveModel": "live"}
 """Their classes in the style."""
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from walkforward_core.durations import format_ms
 from walkforward_trainer.report.figures import bps, number, share, shown
 from walkforward_trainer.report.markup import Markup, el
 from walkforward_trainer.report.sections.parts import block, cell, facts, figure_cell, table
@@ -96,6 +97,8 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
         plain = msgspec.to_builtins(inner)
         if isinstance(plain, dict):
             out |= _flat(plain, f"{prefix}{key}.")
+        elif key.endswith("Ms") and isinstance(plain, int):
+            out[f"{prefix}{key.removesuffix('Ms')}"] = format_ms(plain)
         elif plain not in (None, "", []):
-            out[f"{prefix}{key}"] = shown(plain)
+            out[f"{prefix}{key}"] = bps(plain) if key == "roundTrip" else shown(plain)
     return out

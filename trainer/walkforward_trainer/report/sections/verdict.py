@@ -63,7 +63,10 @@ def _verdict(report: Report) -> Markup:
 def _said(report: Report) -> str:
     count, forced = len(report.gates), sum(gate.forced for gate in report.gates)
     if report.failed:
-        return f"Rejected: {len(report.failed)} of {count} gates say no."
+        blocked = len(report.failed)
+        return (
+            "Rejected by its only gate." if count == 1 else f"Rejected: {blocked} of {count} gates {'says' if blocked == 1 else 'say'} no."
+        )
     if all(gate.verdict is Verdict.PASS for gate in report.gates):
         return "Passed its only gate." if count == 1 else f"Passed all {count} gates." if count else "No gate was asked."
     return f"Passed: none of {count} gates forbids publishing{f', {forced} skipped on request' if forced else ''}."
