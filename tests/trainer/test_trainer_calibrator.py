@@ -16,8 +16,11 @@ from walkforward_core.runs import ExitCode, ResultDocument, RunVerdict
 from walkforward_trainer.__main__ import main
 from walkforward_trainer.calibrator.document import Calibration
 from walkforward_trainer.calibrator.measure import ALPHA, RECENT_N, Executions, ema, measure, multiplier
+from walkforward_trainer.calibrator.run import closed_trades
+from walkforward_trainer.data.sources import Access
 from walkforward_trainer.errors import Reason
 from walkforward_trainer.pipeline import execute
+from walkforward_trainer.plan import make_plan
 from walkforward_trainer.result import termination_message
 
 if TYPE_CHECKING:
@@ -240,6 +243,23 @@ def test_a_log_that_measures_nothing_says_why(tmp_path: Path, columns: dict[str,
 def test_slippage_may_be_given_as_it_is(tmp_path: Path) -> None:
     path = trade_log(tmp_path / "trades.parquet", fill_price=None, expected_price=None, slippage_pct=[0.03] * 60)
     assert run(path, tmp_path / "models")[0].metrics["slippagePct"] == pytest.approx(0.03)
+
+
+def test_rows_that_are_trades_are_their_own_log(tmp_path: Path) -> None:
+    fields = spec(trade_log(tmp_path / "trades.parquet"), tmp_path / "models", recipe="risk-filter", overrides={})
+    fields["data"]["format"] = "parquet"
+    run = run_document(fields, AS_OF, mode="Calibrate")
+    result, code = execute(run, allow_file=True, now_ms=NOW)
+    assert (result.verdict, code) == (RunVerdict.CALIBRATED, None), result.message
+    assert result.metrics["trades"] == 60
+    assert closed_trades(make_plan(run), Access(allow_file=True)) == 60
+    earlier = make_plan(run_document(fields, "2024-01-10T19:00:00Z"))
+    assert closed_trades(earlier, Access(allow_file=True)) == 40, "what closed later does not count"
+
+
+def test_bars_without_a_log_have_no_trades_to_count(tmp_path: Path) -> None:
+    plan = make_plan(run_document(spec(tmp_path / "bars.csv", tmp_path)))
+    assert closed_trades(plan, Access(allow_file=True)) is None
 
 
 def test_without_a_log_of_trades_there_is_nothing_to_measure(tmp_path: Path) -> None:
