@@ -163,7 +163,7 @@ def check_golden(model: Model, golden: Golden) -> None:
                 f"golden row {row} of {model.version} scored {how} gives {answer[row].tolist()}, expected {golden.p[row]} "
                 f"within {golden.tolerance}: this runtime does not reproduce the trained model"
             )
-        _check_positions(model, golden, answer[:, model.positive].tolist())
+        _check_positions(model, golden, model.decisive_rows(answer).tolist())
 
 
 def _check_positions(model: Model, golden: Golden, p: Sequence[float]) -> None:

@@ -19,8 +19,9 @@ from walkforward_server.v2 import BadRequestError, InferRequest, decode_infer, r
 from walkforward_server.work import Failure, Scored, Work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from walkforward_server.model import Model
     from walkforward_server.table import Arm, Columns, PairOf, Table
 
 __all__ = ["Answer", "Engine", "NoModelError", "NotScoredError", "UnknownVersionError"]
@@ -60,10 +61,11 @@ class Answer(NamedTuple):
 
 
 class _Scores(NamedTuple):
-    """All rows of one request by one model: ``p`` flat and row-major, one position a row."""
+    """All rows of one request by one model: ``p`` flat and row-major, one position a row, and the further heads that were asked for."""
 
     p: list[float]
     positions: list[float]
+    further: tuple[Output, ...] = ()
 
 
 class Engine:
@@ -132,7 +134,8 @@ class Engine:
             elif table.candidate is not None or table.absent is not None:
                 routed = table.candidate.row if table.candidate is not None else table.absent or routed
         work = Work(table, routed, None, bucket, request.parameters, request.id, columns, rows[-4 * len(columns.spec.columns) :])
-        answered, scores = self._first_score(table, arm, columns, rows, work)
+        heads = () if request.outputs is None else _heads(request, table.arms)
+        answered, scores = self._first_score(table, arm, columns, rows, work, heads)
         work.answered = answered.place
         body = encode_answer(
             request,
@@ -142,15 +145,19 @@ class Engine:
         )
         return Answer(body, work)
 
-    def _first_score(self, table: Table, arm: Arm, columns: Columns, rows: bytes, work: Work) -> tuple[Arm, _Scores]:
-        """Return the first arm that can answer: the chosen one, then stable, then the previous model."""
+    def _first_score(self, table: Table, arm: Arm, columns: Columns, rows: bytes, work: Work, heads: Sequence[str]) -> tuple[Arm, _Scores]:
+        """Return the first arm that can answer, further ``heads`` included: the chosen one, then stable, then the previous model."""
         base = work.parameters.base_position or 0.0
         for other in (arm, table.stable, table.previous):
             if other is None or other.place in work.scored or other.model.digest not in columns.gather:
                 continue
-            scores = _score(other, columns.of(other.model, rows), base, work)
+            if any(name not in other.model.heads for name in heads):
+                continue
+            scores = _score(other, columns.of(other.model, rows), base, work, heads)
             if scores is not None:
                 return other, scores
+        if heads and not work.scored:
+            raise BadRequestError(f"outputs {', '.join(heads)}: no model that may answer has all of them; ask for one at a time")
         failed = ", ".join(f"{place}: {scored.detail}" for place, scored in work.scored.items())
         raise NotScoredError(f"no model could score this row: {failed}", work)
 
@@ -167,7 +174,8 @@ class Engine:
                 f"version {version} needs features that the request lacks: {', '.join(columns.missing[arm.model.digest])}"
             )
         work = Work(table, arm.row, arm.place, -1, request.parameters, request.id, columns, b"")
-        scores = _score(arm, columns.of(arm.model, rows), request.parameters.base_position or 0.0, work)
+        heads = _heads(request, (arm,))
+        scores = _score(arm, columns.of(arm.model, rows), request.parameters.base_position or 0.0, work, heads)
         if scores is None:
             raise NotScoredError(f"model {version} could not score this row: {work.scored[arm.place].detail}")
         return Answer(encode_answer(request, arm.head, _CHOICES[0], _outputs(arm, scores)), None)
@@ -260,14 +268,20 @@ def _pair_row(pair: PairOf, columns: Columns, rows: bytes) -> bytes:
     return own if stable.features == candidate.features else own + columns.of(candidate, rows)
 
 
-def _score(arm: Arm, rows: bytes, base: float, work: Work) -> _Scores | None:
+def _heads(request: InferRequest, arms: Sequence[Arm]) -> tuple[str, ...]:
+    """Return the further heads among the outputs that were asked for; what no arm knows is refused where the answer is written."""
+    return tuple(output.name for output in request.outputs or () if any(output.name in arm.model.heads for arm in arms))
+
+
+def _score(arm: Arm, rows: bytes, base: float, work: Work, heads: Sequence[str]) -> _Scores | None:
     """Score all rows by one model; None, and a failure in ``work``, where it cannot."""
     model = arm.model
     try:
+        further = _further(model, rows, heads) if heads else ()
         if len(rows) == model.row_bytes:
             p = model.score(rows)
             work.scored[arm.place] = Scored(rows, p)
-            return _Scores(p, [model.position(p[model.positive], base)])
+            return _Scores(p, [model.position(model.decisive(p), base)], further)
         answer = model.score_rows(np.frombuffer(rows, "<f4").reshape(-1, model.width))
     except NonFiniteError as error:
         work.scored[arm.place] = Scored(rows, None, Failure.NON_FINITE, str(error))
@@ -276,13 +290,19 @@ def _score(arm: Arm, rows: bytes, base: float, work: Work) -> _Scores | None:
         work.scored[arm.place] = Scored(rows, None, Failure.EXCEPTION, f"{type(error).__name__}: {error}")
         return None
     work.scored[arm.place] = Scored(rows[-model.row_bytes :], answer[-1].tolist())
-    positions = [model.position(value, base) for value in answer[:, model.positive].tolist()]
-    return _Scores(answer.ravel().tolist(), positions)
+    positions = [model.position(value, base) for value in model.decisive_rows(answer).tolist()]
+    return _Scores(answer.ravel().tolist(), positions, further)
 
 
-def _outputs(arm: Arm, scores: _Scores) -> tuple[Output, Output]:
+def _further(model: Model, rows: bytes, heads: Sequence[str]) -> tuple[Output, ...]:
+    answers = model.further(np.frombuffer(rows, "<f4").reshape(-1, model.width), heads)
+    return tuple(Output(name, "FP32", answer.shape, answer.ravel().tolist()) for name, answer in zip(heads, answers, strict=True))
+
+
+def _outputs(arm: Arm, scores: _Scores) -> tuple[Output, ...]:
     model, rows = arm.model, len(scores.positions)
     return (
         Output(model.manifest.output.name, model.datatype, (rows, model.classes), scores.p),
         Output(POSITION, "FP64", (rows,), scores.positions),
+        *scores.further,
     )

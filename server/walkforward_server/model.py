@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from walkforward_core.decision import decision_score
 from walkforward_core.errors import DocumentError
-from walkforward_server.decision import choice_rule, needs_base, position_rule
+from walkforward_server.decision import choice_rule, needs_base, position_rule, score_rule
+from walkforward_server.graphs import keep_outputs
 from walkforward_server.ort import onnxruntime, session_options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from walkforward_core.bundle import Manifest, Reference
@@ -47,11 +51,18 @@ class Model:
         self.row_bytes = 4 * self.width
         self.classes = len(manifest.output.classes)
         self.positive = manifest.output.classes.index(manifest.output.positive)
+        self.negative = manifest.output.classes.index(manifest.output.negative)
+        self.heads = {head.name: head.columns for head in manifest.output.heads}
+        self.decisive = score_rule(manifest.output)
         self.position = position_rule(manifest.decision)
-        self.choice = choice_rule(manifest.decision)
+        self.choice = choice_rule(manifest.decision, self.classes)
         self.needs_base = needs_base(manifest.decision)
-        self._session: Any = onnxruntime.InferenceSession(content, session_options(), providers=["CPUExecutionProvider"])
+        # what only leads to further heads would cost every request as much as the decision itself
+        own = keep_outputs(content, {manifest.output.name}) if self.heads else content
+        self._session: Any = _open(own)
+        self._whole: Any = _open(content) if self.heads else self._session
         self._check_input()
+        self._check_heads()
         self._dtype, self.datatype = self._output_type()
         self._x = np.zeros((1, self.width), np.float32)
         self._raw = self._x.data.cast("B")
@@ -70,6 +81,14 @@ class Model:
                 f"model.onnx of {self.version}: inputs are {names}, the manifest promises one tensor {wanted.name!r} FP32 "
                 f"[-1, {self.width}]; train and publish the bundle again"
             )
+
+    def _check_heads(self) -> None:
+        found = {output.name: output.type for output in self._whole.get_outputs()}
+        for name in self.heads:
+            if found.get(name) != "tensor(float)":
+                raise DocumentError(
+                    f"model.onnx of {self.version}: the manifest promises a float tensor {name!r} beside the decision's, found are {found}"
+                )
 
     def _output_type(self) -> tuple[Any, str]:
         wanted = self.manifest.output.name
@@ -112,3 +131,28 @@ class Model:
         if answer.shape != (len(x), self.classes) or not np.isfinite(answer).all():
             raise NonFiniteError(f"model {self.version} answered shape {answer.shape} or a number that is not finite for {len(x)} rows")
         return np.asarray(answer)
+
+    def decisive_rows(self, answer: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        """Return the score of the decision for each row of probabilities ``answer``, shape (rows, classes)."""
+        if self.classes == 2:
+            return answer[:, self.positive]
+        wide = answer.astype(np.float64)
+        return np.asarray(decision_score(wide[:, self.positive], wide[:, self.negative], self.classes))
+
+    def further(self, x: NDArray[np.float32], names: Sequence[str]) -> list[NDArray[np.float32]]:
+        """Return the heads ``names``, each of shape (rows, its columns), of ``x`` with shape (rows, features).
+
+        Raises
+        ------
+        NonFiniteError
+            One of the answers is NaN or infinity, or has another shape.
+        """
+        answers: list[NDArray[np.float32]] = self._whole.run(list(names), {self.manifest.input.name: x})
+        for name, answer in zip(names, answers, strict=True):
+            if answer.shape != (len(x), self.heads[name]) or not np.isfinite(answer).all():
+                raise NonFiniteError(f"head {name} of model {self.version} answered shape {answer.shape} or a number that is not finite")
+        return answers
+
+
+def _open(content: bytes) -> Any:
+    return onnxruntime.InferenceSession(content, session_options(), providers=["CPUExecutionProvider"])

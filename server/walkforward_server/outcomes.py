@@ -217,5 +217,5 @@ def _positions(pair: PairOf, receipts: list[Receipt]) -> list[tuple[float, float
             positions.append(None)
             continue
         stable, candidate = pair.stable.model, pair.candidate.model
-        positions.append((stable.position(s[stable.positive], base), candidate.position(c[candidate.positive], base)))
+        positions.append((stable.position(stable.decisive(s), base), candidate.position(candidate.decisive(c), base)))
     return positions

@@ -154,6 +154,7 @@ def _metadata(name: str, arm: Arm, versions: list[str]) -> dict[str, Any]:
         "outputs": [
             {"name": manifest.output.name, "datatype": model.datatype, "shape": [-1, model.classes]},
             {"name": "position", "datatype": "FP64", "shape": [-1]},
+            *({"name": name, "datatype": "FP32", "shape": [-1, columns]} for name, columns in model.heads.items()),
         ],
         "parameters": {
             "version": model.version,

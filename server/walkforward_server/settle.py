@@ -152,7 +152,7 @@ class Settler:
             counters.only_stable_failed += c.p is not None
             return False
         stable, candidate = pair.stable.model, pair.candidate.model
-        ps, pc = s.p[stable.positive], c.p[candidate.positive]
+        ps, pc = stable.decisive(s.p), candidate.decisive(c.p)
         counters.agree += stable.choice(ps) == candidate.choice(pc)
         counters.sum_abs_delta += abs(pc - ps)
         base = work.parameters.base_position
@@ -212,4 +212,4 @@ def _positions(pair: PairOf, work: Work) -> tuple[float, float] | None:
     if s is None or c is None:
         return None
     stable, candidate = pair.stable.model, pair.candidate.model
-    return stable.position(s[stable.positive], base or 0.0), candidate.position(c[candidate.positive], base or 0.0)
+    return stable.position(stable.decisive(s), base or 0.0), candidate.position(candidate.decisive(c), base or 0.0)

@@ -33,6 +33,7 @@ from walkforward_core.bundle import (
     RetrainRef,
     ValidationRecord,
 )
+from walkforward_core.decision import decision_score
 from walkforward_core.documents import digest
 from walkforward_core.routing import ModelRef
 
@@ -151,6 +152,7 @@ def make_bundle(
     double: bool = False,
     blind: bool = False,
     content: bytes | None = None,
+    output: Output | None = None,
     seed: int = 0,
     change: Callable[[dict[str, bytes]], None] | None = None,
 ) -> Made:
@@ -165,20 +167,23 @@ def make_bundle(
     decision = Decision(kind=kind, threshold=threshold)
     rows = rng.standard_normal((2000, width)).astype(np.float32)
     p = score(model, rows)
+    described = output or Output()
+    ends = (p[:, described.positive].astype(float), p[:, described.negative].astype(float))
+    decided = decision_score(*ends, len(described.classes))
     golden = Golden(
         x=tuple(tuple(float(v) for v in row) for row in rows[:32]),
         p=tuple(tuple(float(v) for v in row) for row in p[:32]),
-        position=tuple(_position(decision, float(row[1])) for row in p[:32]),
+        position=tuple(_position(decision, float(one)) for one in decided[:32]),
     )
     reference = Reference(
         rows=len(rows),
         null_m={"50": 1.5},
         features=tuple(_reference(name, rows[:, index]) for index, name in enumerate(features)),
-        score=_reference("score", p[:, 1].astype(np.float32)),
+        score=_reference("score", decided.astype(np.float32)),
     )
     files = {"model.onnx": model, "reference.json": reference.to_bytes(), "golden.json": golden.to_bytes(), "report.json": b"{}"}
     version = f"202601{day:02d}T000000Z-{hashlib.sha256(model).hexdigest()[:8]}"
-    manifest = _manifest(version, tuple(features), decision, nan, files)
+    manifest = msgspec.structs.replace(_manifest(version, tuple(features), decision, nan, files), output=described)
     files["manifest.json"] = manifest.to_bytes()
     ref = ModelRef(
         version=version,

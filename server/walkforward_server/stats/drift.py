@@ -31,7 +31,7 @@ class DriftCounters:
         high = np.array([feature.max for feature in reference.features], np.float64)
         self._low, self._high = low - (high - low), high + (high - low)
         self._digest = edges_digest(reference)
-        self._positive = model.positive
+        self._decisive = model.decisive_rows
         self._x = np.empty((RING, model.width), np.float32)
         self._scores = np.empty((RING, model.classes), np.float32)
         self._n = 0
@@ -66,7 +66,7 @@ class DriftCounters:
         self.beyond += ((x < self._low) | (x > self._high)).sum(axis=0)
         self.min = np.fmin(self.min, np.fmin.reduce(x, axis=0, initial=np.inf))
         self.max = np.fmax(self.max, np.fmax.reduce(x, axis=0, initial=-np.inf))
-        self.score += np.bincount(np.searchsorted(self._score_edges, p[:, self._positive], side="right"), minlength=BINS)
+        self.score += np.bincount(np.searchsorted(self._score_edges, self._decisive(p).astype(np.float32), side="right"), minlength=BINS)
         self.classes += np.bincount(p.argmax(axis=1), minlength=len(self.classes))
 
     def fold(self, other: DriftCounters) -> None:
