@@ -13,6 +13,8 @@ from walkforward_trainer.errors import BadData, Reason
 from walkforward_trainer.specfile import timestamp
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
 
     from walkforward_core.features import Bars
@@ -56,9 +58,9 @@ def check_quality(raw: RawBars, plan: Plan) -> Window:
     bars = raw.bars[first:]
     _check_timeframe(bars.time, plan.bar_ms)
     share = _check_values(bars, plan.quality.max_nan)
-    present = np.isfinite(np.column_stack([getattr(bars, column) for column in PRICES])).all(axis=1)
-    # bars that miss a value leave a gap, which labels and gap checks then see
-    clean, start = bars[present], int(present[: start - first].sum())
+    present = _present(bars)
+    # bars that miss a value leave a gap, which labels and gap checks then see; where none does, nothing is copied
+    clean, start = bars if present.all() else bars[present], int(present[: start - first].sum())
     _check_prices(clean)
     gap = _check_gaps(clean.time, plan)
     return Window(
@@ -137,31 +139,44 @@ def _check_timeframe(time: npt.NDArray[np.int64], bar_ms: int) -> None:
 
 
 def _check_values(bars: Bars, limit: float) -> dict[str, float]:
-    share = {column: float(np.mean(~np.isfinite(getattr(bars, column)))) for column in PRICES}
+    missing = {column: ~np.isfinite(getattr(bars, column)) for column in PRICES}
+    share = {column: float(np.mean(missing[column])) for column in PRICES}
     worst = max(share, key=lambda column: share[column])
     if share[worst] > limit:
+        where = int(np.argmax(missing[worst]))
         raise BadData(
             Reason.MISSING_VALUES,
-            f"data.quality.maxNan: column {worst} misses {share[worst]:.1%} of its values, limit {limit:.1%}; "
-            "repair the column at its source",
+            f"data.quality.maxNan: column {worst} misses {share[worst]:.1%} of its values, limit {limit:.1%}, first in the bar that "
+            f"closes at {timestamp(int(bars.time[where]))}; repair the column at its source",
         )
     return share
 
 
+def _present(bars: Bars) -> npt.NDArray[np.bool_]:
+    """Return which bars have all their values."""
+    present = np.isfinite(bars.open)
+    for column in PRICES[1:]:
+        present &= np.isfinite(getattr(bars, column))
+    return present
+
+
 def _check_prices(bars: Bars) -> None:
     """Refuse bars that no market makes."""
-    rules = (
-        ("a price is not above zero", np.minimum(bars.low, np.minimum(bars.open, bars.close)) <= 0),
-        ("high is below open or close", bars.high < np.maximum(bars.open, bars.close)),
-        ("low is above open or close", bars.low > np.minimum(bars.open, bars.close)),
-        ("volume is below zero", bars.volume < 0),
+    # one after the other: of many bars each of these is as large as a column
+    rules: tuple[tuple[str, Callable[[], npt.NDArray[np.bool_]]], ...] = (
+        ("a price is not above zero", lambda: np.minimum(bars.low, np.minimum(bars.open, bars.close)) <= 0),
+        ("high is below open or close", lambda: bars.high < np.maximum(bars.open, bars.close)),
+        ("low is above open or close", lambda: bars.low > np.minimum(bars.open, bars.close)),
+        ("volume is below zero", lambda: bars.volume < 0),
     )
-    for what, wrong in rules:
+    for what, test in rules:
+        wrong = test()
         if wrong.any():
             where = int(np.argmax(wrong))
             raise BadData(
                 Reason.IMPOSSIBLE_PRICES,
-                f"data: in {int(wrong.sum())} bars {what}, first in the one that closes at {timestamp(int(bars.time[where]))}; "
+                f"data: in {int(wrong.sum())} bars {what}, first in the one that closes at {timestamp(int(bars.time[where]))}: "
+                f"{', '.join(f'{column} {getattr(bars, column)[where]:g}' for column in PRICES)}; "
                 "check the order of the columns and the source",
             )
 
