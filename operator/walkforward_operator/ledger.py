@@ -16,6 +16,7 @@ import msgspec
 from walkforward_core.documents import Document, digest
 from walkforward_core.errors import WalkforwardError
 from walkforward_core.routing import RolloutRef
+from walkforward_operator.audit import ab_test_run
 from walkforward_operator.rollout.model import Ledger
 
 if TYPE_CHECKING:
@@ -154,17 +155,23 @@ class LedgerBook:
             rollout=chain.rollout, seq=record.seq, kind=record.kind, previous=chain.head, body=msgspec.Raw(record.body.encode())
         )
         data, uri = entry.to_bytes(), f"{self._prefix(chain)}{record.seq:08d}.json"
-        if not self._leading():
-            raise WalkforwardError("this process does not hold the Lease; the ledger is written by the one that does")
-        self._writes.before(f"ledger {uri}")
+        row = ab_test_run(chain.rollout, record)
+        if row is not None:  # first, so that the row of every entry that is there is there too
+            await self._create(f"{self._root}/{row[0]}", row[1])
         try:
-            await self._store.create(uri, data)
+            await self._create(uri, data)
         except WalkforwardError:
             chain.stored = None  # somebody may have written: look again before the next attempt
             raise
-        self._writes.after(f"ledger {uri}")
         chain.head, chain.stored = digest(data), record.seq
         chain.waiting.pop(record.seq, None)
+
+    async def _create(self, uri: str, data: bytes) -> None:
+        if not self._leading():
+            raise WalkforwardError("this process does not hold the Lease; the ledger is written by the one that does")
+        self._writes.before(f"ledger {uri}")
+        await self._store.create(uri, data)
+        self._writes.after(f"ledger {uri}")
 
     def _prefix(self, chain: _Chain) -> str:
         rollout = chain.rollout

@@ -145,6 +145,59 @@ def test_a_write_whose_answer_was_lost_is_found_again() -> None:
     run_virtual(main())
 
 
+TRIAL = {
+    "at": "2026-03-02T12:00:00Z",
+    "kind": "Abort",
+    "candidate": {"version": "v2", "uri": "s3://models/v2/"},
+    "reason": "PsiFailed",
+    "abTest": {"stable": "v1", "outcomes": 750, "recommended": False, "executed": False},
+}
+ROW = "s3://ledger/x/ab_test_runs/20260302T120000Z-prod-fx-1.json"
+
+
+def test_the_end_of_a_trial_has_a_row_in_the_audit_with_the_names_that_dashboards_read() -> None:
+    async def main() -> None:
+        store, woken = Objects(), Woken()
+        ledger = book(store)
+        ledger.add(FX, entry(1, **TRIAL), wake=woken)
+        ledger.add(FX, entry(2), wake=woken)
+        await asyncio.sleep(1)
+        assert [uri for uri in store.objects if "ab_test_runs" in uri] == [ROW]
+        assert json.loads(store.objects[ROW]) == {
+            "ts_ms": 1772452800000,
+            "ts_iso": "2026-03-02T12:00:00Z",
+            "namespace": "prod",
+            "rollout": "fx",
+            "arm_a_version": "v1",
+            "arm_b_version": "v2",
+            "arm_a_trades": 750,
+            "arm_b_trades": 750,
+            "swap_recommended": False,
+            "swap_executed": False,
+            "reason": "PsiFailed",
+            "seq": 1,
+        }
+
+    run_virtual(main())
+
+
+def test_a_row_that_was_written_by_a_process_that_died_then_is_no_obstacle() -> None:
+    async def main() -> None:
+        store, woken = Objects(), Woken()
+        first = book(store)
+        first.add(FX, entry(1, **TRIAL), wake=woken)
+        await asyncio.sleep(1)
+        written = store.objects[ROW]
+        del store.objects[f"{FOLDER}00000001.json"]
+        second = book(store)
+        second.add(FX, entry(1, **TRIAL), wake=woken)
+        await asyncio.sleep(1)
+        assert len(records(store)) == 1
+        assert store.objects[ROW] == written
+
+    run_virtual(main())
+
+
 def test_the_last_records_of_a_rollout_that_is_gone_are_written_still() -> None:
     async def main() -> None:
         store, woken = Objects(), Woken()

@@ -87,6 +87,7 @@ def test_from_nothing_to_promoted() -> None:
         assert world.document.stable.version == "v2"
         await asyncio.sleep(5)
         check_ledger(world)
+        check_audit(world, promoted=True)
         reasons = [found["reason"] for (kind, _, _), found in world.cluster.objects.items() if kind is EVENT]
         assert reasons.count("WalkStarted") == 1
         assert reasons.count("Promoted") == 1
@@ -105,6 +106,16 @@ def check_ledger(world: RolloutCluster) -> None:
         record = json.loads(data)
         assert (record["seq"], record["previous"]) == (number, previous)
         previous = digest(data)
+
+
+def check_audit(world: RolloutCluster, *, promoted: bool) -> None:
+    """One row for the one walk that compared two models, though the process may have died between row and ledger."""
+    [row] = [json.loads(data) for uri, data in world.objects.objects.items() if uri.startswith("s3://ledger/x/ab_test_runs/")]
+    assert (row["arm_a_version"], row["arm_b_version"]) == ("v1", "v2")
+    assert (row["namespace"], row["rollout"]) == (NS, NAME)
+    assert (row["swap_recommended"], row["swap_executed"]) == (promoted, promoted)
+    assert row["reason"] == ("Finish" if promoted else "PsiFailed")
+    assert row["ts_iso"].endswith("Z")
 
 
 def test_idle_is_no_read_and_no_write() -> None:
@@ -158,6 +169,7 @@ def test_killed_after_any_write_it_comes_to_the_same_end(end: str) -> None:
                 await asyncio.sleep(10)
                 break
         check_ledger(world)
+        check_audit(world, promoted=end == "promoted")
         writes = len(operator.crasher.log)
         await operator.stop()
         ends.append(lasting(world.status))

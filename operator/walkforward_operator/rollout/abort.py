@@ -9,6 +9,7 @@ from msgspec import structs
 from walkforward_core.routing import Abort, RoutingDocument
 from walkforward_operator.rollout.clock import stamp
 from walkforward_operator.rollout.status import QUARANTINE_KEPT, Ended, Outcome, Quarantined, Rollback, WalkKind
+from walkforward_operator.rollout.trial import ab_test
 from walkforward_operator.rollout.turn import clip
 from walkforward_operator.rollout.writes import at_rest, body, first_write, record, written
 
@@ -26,7 +27,9 @@ def abort(turn: Turn, reason: Reason, message: str, *, by: str = "", quarantine:
     if walk is None:
         return turn
     message = clip(message)
-    entry = body(turn, "Abort", reason=reason, message=message, by=by, quarantine=quarantine)
+    entry = body(
+        turn, "Abort", reason=reason, message=message, by=by, quarantine=quarantine, **ab_test(turn, executed=False, reason=reason)
+    )
     turn = _take_back(turn, walk, reason)
     turn = conclude(turn, walk, Outcome.ROLLED_BACK, reason, message)
     turn = reject(turn, walk.model, reason, message, by=by, quarantine=quarantine)

@@ -12,6 +12,7 @@ from walkforward_operator.rollout.bootstrap import bootstrap
 from walkforward_operator.rollout.people import paused_by
 from walkforward_operator.rollout.start import admitted, obstacle, start
 from walkforward_operator.rollout.status import Purpose, WalkKind
+from walkforward_operator.rollout.trial import ab_test
 from walkforward_operator.rollout.turn import exposed, known_model, model_of, same_model
 from walkforward_operator.rollout.writes import at_rest, body, plan_write
 
@@ -102,7 +103,8 @@ def _walking(turn: Turn, plan: Plan, bundle: Bundle) -> Turn:
     if applied.previous is not None:
         # it has passed every phase: what replaces it is compared with it
         document = at_rest(applied, generation=turn.next_generation())
-        return plan_write(turn, document, Purpose.FINISH, walk=None, entry=body(turn, Purpose.FINISH, supersededBy=model.version))
+        entry = body(turn, Purpose.FINISH, supersededBy=model.version, **ab_test(turn, executed=True))
+        return plan_write(turn, document, Purpose.FINISH, walk=None, entry=entry)
     return start(turn, plan, bundle)
 
 

@@ -14,8 +14,9 @@ from walkforward_operator.rollout.hold import hold_for
 from walkforward_operator.rollout.people import paused_by
 from walkforward_operator.rollout.plan import freeze_at
 from walkforward_operator.rollout.status import Purpose, WalkKind
+from walkforward_operator.rollout.trial import ab_test, evidence_of
 from walkforward_operator.rollout.turn import Hold
-from walkforward_operator.rollout.verdicts import evidence_of, waiting_gates
+from walkforward_operator.rollout.verdicts import waiting_gates
 from walkforward_operator.rollout.verify import soaked
 from walkforward_operator.rollout.writes import at_rest, body, plan_write
 
@@ -51,7 +52,7 @@ def step(turn: Turn) -> Turn:
         return turn
     if applied.previous is not None:
         document = at_rest(applied, generation=turn.next_generation())
-        return plan_write(turn, document, Purpose.FINISH, walk=None, entry=body(turn, Purpose.FINISH))
+        return plan_write(turn, document, Purpose.FINISH, walk=None, entry=body(turn, Purpose.FINISH, **ab_test(turn, executed=True)))
     freeze = freeze_at(plan, turn.now_ms)
     if freeze is not None:
         until = f"until {stamp(freeze.end_ms)}{f': {freeze.reason}' if freeze.reason else ''}"

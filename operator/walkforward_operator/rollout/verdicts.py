@@ -13,10 +13,10 @@ from walkforward_operator.conditions import find
 from walkforward_operator.reasons import ConditionType, Reason
 from walkforward_operator.rollout.abort import abort
 from walkforward_operator.rollout.clock import millis, stamp
-from walkforward_operator.rollout.judge import nothing_seen
 from walkforward_operator.rollout.notices import notices
 from walkforward_operator.rollout.plan import required
 from walkforward_operator.rollout.status import GateStatus, WalkKind
+from walkforward_operator.rollout.trial import FAILURES, evidence_of
 from walkforward_operator.rollout.turn import clip
 from walkforward_operator.rollout.verify import soaked
 from walkforward_operator.rollout.writes import VERDICT, body, record
@@ -27,17 +27,10 @@ if TYPE_CHECKING:
     from walkforward_core.routing import Measure
     from walkforward_operator.rollout.turn import Turn
 
-__all__ = ["evidence_of", "verdicts", "waiting_gates"]
+__all__ = ["verdicts", "waiting_gates"]
 
 RENEW_MS: Final = 10_000
 """Values in the status are at most this old while something is on trial."""
-_ABORTS: Final = {
-    core.psi.NAME: Reason.PSI_FAILED,
-    core.sharpe.NAME: Reason.SHARPE_FAILED,
-    core.latency.NAME: Reason.LATENCY_FAILED,
-    core.error_rate.NAME: Reason.ERROR_RATE_FAILED,
-    core.offline_auc.NAME: Reason.OFFLINE_AUC_FAILED,
-}
 _NOTICES: Final = (
     ConditionType.MARKET_DRIFT,
     ConditionType.INPUTS_BROKEN,
@@ -65,7 +58,7 @@ def verdicts(turn: Turn) -> Turn:
     if failed is None:
         return turn
     advice = f"; {failed.remedy}" if failed.remedy else ""
-    return abort(turn, _ABORTS.get(failed.name, Reason.GATE_FAILED), f"{failed.name}: {failed.message}{advice}")
+    return abort(turn, FAILURES.get(failed.name, Reason.GATE_FAILED), f"{failed.name}: {failed.message}{advice}")
 
 
 def waiting_gates(turn: Turn) -> tuple[str, ...]:
@@ -75,17 +68,6 @@ def waiting_gates(turn: Turn) -> tuple[str, ...]:
         return ()
     passed = {result.name for result in turn.results if result.verdict is Verdict.PASS}
     return tuple(sorted(required(plan, walk.step) - passed))
-
-
-def evidence_of(turn: Turn) -> Evidence | None:
-    """Return the evidence of the pair on trial: that of any other pair or plan counts for nothing."""
-    applied, found = turn.applied, turn.observation.evidence
-    if applied is None or applied.measure is None or applied.on_trial is None or applied.reference is None:
-        return None
-    pair = (applied.measure.plan, applied.reference.version, applied.on_trial.version)
-    if found is not None and (found.plan, found.stable, found.candidate) == pair:
-        return found
-    return nothing_seen(*pair)
 
 
 def _context(turn: Turn, measure: Measure) -> Context | None:
