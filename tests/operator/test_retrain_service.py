@@ -7,9 +7,8 @@ import pytest
 from retrain_world import KEY, World
 from retrains import BAD, DAY, HOUR, MINUTE, NOW, job_condition, manifest, manual, pod, result, spec, terminated
 
-from walkforward_core.api.data import TradesSpec
 from walkforward_core.api.offline import AucGate, OfflineGates
-from walkforward_core.api.retrain import JobSpec, Resources, Schedule, ScheduledMode, Triggers
+from walkforward_core.api.retrain import JobSpec, Resources, Schedule, Triggers
 from walkforward_core.bundle import Baseline
 from walkforward_core.runs import RunMode, RunVerdict, TriggerKind
 from walkforward_operator.cluster.errors import Forbidden, NotFound, Unreachable
@@ -884,90 +883,3 @@ async def test_two_rollouts_need_a_choice() -> None:
     await world.settle()
     [job] = world.active
     assert world.document(job).baseline == Baseline(uri="s3://models/fx/b/", digest="sha256:b")
-
-
-# -- calibrations ------------------------------------------------------------------------------------------------------------
-
-TRADES = msgspec.structs.replace(spec().data, trades=TradesSpec(uri="s3://data/trades/"))
-BOTH = spec(
-    data=TRADES,
-    schedules=(Schedule(cron="0 * * * *"), Schedule(cron="0 * * * *", mode=ScheduledMode.CALIBRATE)),
-    history_limit=2,
-)
-
-
-async def calibrated(world: World, job: str) -> None:
-    world.end(job, 0, result(world.document(job), RunVerdict.CALIBRATED).to_bytes().decode())
-    await world.settle()
-
-
-async def test_a_calibration_that_is_due_with_a_training_runs_before_it_and_both_run() -> None:
-    world = World(now_ms=NOW + 30 * MINUTE)
-    world.apply(BOTH)
-    await world.settle()
-    world.now_ms += 31 * MINUTE
-    await world.settle()
-    [job] = world.active
-    assert (world.document(job).mode, world.document(job).trigger.id) == (RunMode.CALIBRATE, "calibrate-2026-03-02T13:00:00Z")
-    await calibrated(world, job)
-    [training] = world.active
-    assert (world.document(training).mode, world.document(training).trigger.id) == (RunMode.FULL, "schedule-2026-03-02T13:00:00Z")
-    assert training != job
-
-
-async def test_a_calibration_changes_neither_phase_nor_bundle_nor_age() -> None:
-    world = World()
-    world.apply(spec(data=TRADES, triggers=Triggers(max_model_age="2d"), history_limit=2))
-    await world.settle()
-    [job] = world.active
-    world.end(job, 0, world.publish(job))
-    await world.settle()
-    before = world.status()
-    for number in range(3):  # more than the history holds
-        world.now_ms += HOUR
-        world.apply(
-            spec(data=TRADES, triggers=Triggers(max_model_age="2d"), history_limit=2), annotations=manual(f"c{number}", mode="Calibrate")
-        )
-        await world.settle()
-        [job] = world.active
-        await calibrated(world, job)
-    after = world.status()
-    assert after.phase is RetrainPhase.PUBLISHED
-    assert (after.message, after.latest_bundle, after.next_run) == (before.message, before.latest_bundle, before.next_run)
-    assert [run.verdict for run in after.history] == [RunVerdict.CALIBRATED, RunVerdict.CALIBRATED, RunVerdict.PUBLISHED]
-    assert after.last_run is not None
-    assert after.last_run.verdict is RunVerdict.CALIBRATED
-    assert world.condition("Ready") == ("True", "Published")
-    assert world.condition("Succeeded") == ("True", "Calibrated")
-    assert world.told[-1] == "Calibrated"
-
-
-async def test_a_first_calibration_leaves_it_idle_and_a_failed_one_does_not() -> None:
-    world = World()
-    world.apply(spec(data=TRADES), annotations=manual("a", mode="Calibrate"))
-    await world.settle()
-    [job] = world.active
-    await calibrated(world, job)
-    assert world.status().phase is RetrainPhase.IDLE
-    world.apply(spec(data=TRADES), annotations=manual("b", mode="Calibrate"))
-    await world.settle()
-    [job] = world.active
-    world.end(job, 65, result(world.document(job), RunVerdict.FAILED, message="no trades").to_bytes().decode())
-    await world.settle()
-    assert world.condition("Ready") == ("False", "BadData")
-
-
-async def test_a_calibration_can_publish_nothing_and_needs_trades() -> None:
-    world = World()
-    world.apply(spec(data=TRADES), annotations=manual("a", mode="Calibrate"))
-    await world.settle()
-    [job] = world.active
-    world.end(job, 0, world.publish(job))
-    await world.settle()
-    assert world.condition("Ready") == ("False", "BadResult")
-    assert "says Published, but a Calibrate run ends otherwise" in world.status().message
-    assert world.status().latest_bundle is None
-    world.apply(annotations=manual("b", mode="Calibrate"))
-    await world.settle()
-    assert world.manual().outcome is ManualOutcome.REFUSED
-    assert "spec.data.trades" in world.manual().message
