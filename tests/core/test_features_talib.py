@@ -57,9 +57,14 @@ CUT_OFF: dict[str, tuple[Callable[[Bars], np.ndarray], float]] = {
 """Largest difference, in standard deviations of the feature."""
 
 
-@pytest.fixture(scope="module")
-def bars() -> Bars:
-    return random_bars(3, 4_000)
+@pytest.fixture(scope="module", params=["random", "coarse"])
+def bars(request: pytest.FixtureRequest) -> Bars:
+    """Return bars of a random walk, and the same in steps so coarse that highs, lows and moves are often equal."""
+    fine = random_bars(3, 4_000)
+    if request.param == "random":
+        return fine
+    steps = {name: np.round(getattr(fine, name), 3) for name in ("open", "high", "low", "close")}
+    return Bars(time=fine.time, volume=fine.volume, **steps)
 
 
 def ours(name: str, bars: Bars) -> np.ndarray:

@@ -105,10 +105,11 @@ def _aroon_down(bars: Sheet, n: int) -> Series:
 
 def _money_flow(bars: Sheet, n: int) -> Series:
     price, flow = bars.of(typical), bars.of(turnover)
-    before = lag(price, 1)
+    # thirds are rounded: equal prices of two bars may differ in the last digit, which is no move
+    moved, least = price - lag(price, 1), FLAT * price
     # zero, but NaN where either price is missing: no comparison with those holds
-    none = 0.0 * (flow + before)
-    rising, falling = total(np.where(price > before, flow, none), n), total(np.where(price < before, flow, none), n)
+    none = 0.0 * (flow + moved)
+    rising, falling = total(np.where(moved > least, flow, none), n), total(np.where(moved < -least, flow, none), n)
     return 100.0 * divide(rising, rising + falling, 0.5)
 
 
