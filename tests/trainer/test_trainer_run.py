@@ -216,7 +216,7 @@ def test_dry_run_and_eligibility(tmp_path: Path) -> None:
     fields = spec(eurusd(), tmp_path / "models", eligibility={"minAge": "200d", "minBars": 2000})
     short = ended(run_document(fields))
     assert (short.verdict, short.reason) == (RunVerdict.INELIGIBLE, Reason.NOT_ELIGIBLE)
-    assert "eligibility.minAge: the window's bars span 115d8h, 200d wanted" in short.message
+    assert "eligibility.minAge: the window's rows span 115d8h, 200d wanted" in short.message
     assert "minBars" not in short.message
     dry = ended(run_document(spec(eurusd(), tmp_path / "models"), mode="DryRun"))
     assert (dry.verdict, dry.reason, dry.uri) == (RunVerdict.DRY_RUN, Reason.WOULD_TRAIN, "")
@@ -239,7 +239,7 @@ def test_force_does_not_move_a_gate_and_a_skipped_gate_is_on_record(tmp_path: Pa
 def test_a_smoke_run_goes_all_the_way_and_publishes_nothing(tmp_path: Path) -> None:
     result = ended(run_document(spec(eurusd(), tmp_path), mode="Smoke"))
     assert (result.verdict, result.reason, result.uri) == (RunVerdict.DRY_RUN, Reason.SMOKE_PASSED, "")
-    assert {path.name for path in tmp_path.iterdir()} == {"runs"}
+    assert {path.name for path in tmp_path.iterdir()} == {"audit", "runs"}
 
 
 @pytest.mark.parametrize("window", [{"windowBars": None, "window": "60d"}, {"windowBars": 100_000}])

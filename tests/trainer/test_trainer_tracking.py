@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from trainer_versions import VERSION, put_bundle
 
 from walkforward_core.objectstore import FileStore
 from walkforward_core.runs import ResultDocument, RunVerdict
+from walkforward_trainer import tracking
 from walkforward_trainer.conclude import conclude
 from walkforward_trainer.tracking import LONGEST, parameters, track
 
@@ -61,8 +63,11 @@ def test_nobody_asked_for_it(tmp_path: Path) -> None:
     assert track(FileStore(), run_document(spec(eurusd(), tmp_path)), REJECTED, {}) == ""
 
 
-def test_a_server_that_is_silent_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_server_that_is_silent_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes the connection and says nothing."""
+    for name, value in tracking.QUIET.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     put_bundle(tmp_path, VERSION)
     published = ResultDocument(
         run=REJECTED.run, verdict=RunVerdict.PUBLISHED, reason="Published", version=VERSION, uri=f"{tmp_path.as_uri()}/{VERSION}/"
@@ -72,6 +77,10 @@ def test_a_server_that_is_silent_is_not_waited_for(tmp_path: Path) -> None:
         began = time.monotonic()
         said = track(FileStore(), run(tmp_path), published, {"MLFLOW_TRACKING_URI": address}, patience_s=0.5)
         assert time.monotonic() - began < 5
+    # the process of a run would end now; here other tests follow
+    for thread in threading.enumerate():
+        if thread.name == "mlflow":
+            thread.join(60)
     assert said == "not logged to MLflow: MLFLOW_TRACKING_URI did not answer within 0.5 s; look at the server and the network"
 
 
