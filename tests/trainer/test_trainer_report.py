@@ -138,14 +138,15 @@ def test_precision_by_day_has_the_mean_of_days() -> None:
 
 def test_many_days_are_put_together_in_equal_spans() -> None:
     rng = np.random.default_rng(4)
-    t0 = DAY * np.arange(1_000)
-    hit = (rng.random(1_000) < 0.3).astype(np.float64)
-    found = days(t0, hit, rng.random(1_000), 5)
+    t0 = np.sort(np.concatenate((DAY * np.arange(1_000), DAY * np.arange(1_000) + HOUR)))
+    hit = (rng.random(2_000) < 0.3).astype(np.float64)
+    found = days(t0, hit, rng.random(2_000), 1)
     assert found is not None
     assert len(found.days) <= 120
     assert sum(day.days for day in found.days) == 1_000
     assert {day.days for day in found.days[:-1]} == {9}
     assert sum(day.days * day.precision for day in found.days) / 1_000 == pytest.approx(found.mean)
+    assert days(t0[::2], hit[::2], hit[::2], 5) is None, "one row a day leaves nothing to choose"
 
 
 def test_drift_finds_a_shift_of_the_newest_rows_and_nothing_else() -> None:

@@ -157,7 +157,9 @@ def _class_table(evidence: Evidence, plan: Plan) -> Table:
     mean, spread = evidence.classes.mean(axis=0), evidence.classes.std(axis=0)
     body = tuple((names[at], float(actual[at]), float(predicted[at]), float(mean[at]), float(spread[at])) for at in range(count))
     columns = ("class", "share of answers", "share of predictions", "mean probability", "standard deviation")
-    return Table(name="classes", title="Classes", note="On rows that the scoring model has not seen.", columns=columns, rows=body)
+    units = ("", "share", "share", "share", "")
+    note = "On rows that the scoring model has not seen."
+    return Table(name="classes", title="Classes", note=note, columns=columns, rows=body, column_units=units)
 
 
 def _confidence_table(evidence: Evidence) -> Table:
@@ -174,7 +176,8 @@ def _confidence_table(evidence: Evidence) -> Table:
     )
     above = float(np.mean(confidence > classes.CONFIDENT))
     note = f"Confidence is the largest class probability: mean {confidence.mean():.3f}, {above:.1%} above 0.60."
-    return Table(name="confidence", title="Confidence", note=note, columns=("confidence", "share of rows", "right"), rows=body)
+    columns, units = ("confidence", "share of rows", "right"), ("", "share", "share")
+    return Table(name="confidence", title="Confidence", note=note, columns=columns, rows=body, column_units=units)
 
 
 def _wanted(plan: Plan, actual: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -65,11 +65,16 @@ def confusions(y: Vector, p: Matrix, score: Vector, names: Sequence[str], thresh
 
 
 def days(t0: Times, hit: Vector, p: Vector, k: int) -> Days | None:
-    """Return precision@k by day (UTC), of more than :data:`MOST_DAYS` the mean of equal spans; of equal scores the earlier row counts."""
+    """Return precision@k by day (UTC), of more than :data:`MOST_DAYS` the mean of equal spans; of equal scores the earlier row counts.
+
+    None where no day has two rows to choose from.
+    """
     if not len(t0):
         return None
     day = t0 // DAY_MS
     found, first = np.unique(day, return_index=True)
+    if len(found) == len(day):
+        return None
     blocks = np.split(np.arange(len(day)), first[1:])
     each = np.array([hit[rows[np.argsort(-p[rows], kind="stable")[:k]]].mean() for rows in blocks])
     span = int(found[-1] - found[0]) // MOST_DAYS + 1

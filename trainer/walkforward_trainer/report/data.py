@@ -157,8 +157,8 @@ class Fold(Part, frozen=True, kw_only=True, rename={"from_": "from"}):
 class Table(Part, frozen=True, kw_only=True):
     """A table that a check brings: shown as it is.
 
-    ``name`` is its key, ``note`` says how to read it; ``units`` of the rows, where there are any: ``share`` (shown in percent), ``bps``
-    (a share of the traded value, shown in basis points) or nothing.
+    ``name`` is its key, ``note`` says how to read it. ``units``, one a row, or ``column_units``, one a column, say what numbers are:
+    ``share`` (shown in percent), ``bps`` (a share of the traded value, shown in basis points) or nothing.
     """
 
     name: str
@@ -167,6 +167,7 @@ class Table(Part, frozen=True, kw_only=True):
     columns: tuple[str, ...]
     rows: tuple[tuple[str | float | None, ...], ...]
     units: tuple[str, ...] = ()
+    column_units: tuple[str, ...] = ()
 
 
 class Lineage(Part, frozen=True, kw_only=True):

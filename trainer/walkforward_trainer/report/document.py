@@ -87,7 +87,7 @@ def make_report(run: RunDocument, plan: Plan, found: Findings) -> Report:
         days=days(t0, evidence.hit, evidence.p, plan.top_k),
         features=importance(rows.names, [model.importance() for model in found.fitted.bases]),
         drift=newest_drift(rows.x, found.fitted.score, found.reference),
-        tables=(*_filter_table(evidence.table), *found.tables),
+        tables=(*_filter_table(evidence.table), *_head_table(found), *found.tables),
     )
 
 
@@ -180,5 +180,25 @@ def _filter_table(table: Mapping[str, Mapping[str, float]]) -> tuple[Table, ...]
             columns=("", "rules alone", "rules with the model"),
             rows=rows,
             units=tuple(unit for _, _, unit in FILTER_ROWS),
+        ),
+    )
+
+
+def _head_table(found: Findings) -> tuple[Table, ...]:
+    """Return what is known of the graph's further outputs."""
+    if not found.fitted.heads:
+        return ()
+    rows = tuple(
+        (name, head.target, *(found.metrics.get(f"{name}{part}") for part in ("Auc", "R2", "Width", "Coverage")))
+        for name, head in found.fitted.heads.items()
+    )
+    return (
+        Table(
+            name="heads",
+            title="Further outputs",
+            note="On rows that the model which answers has not seen. They have no part in the decision.",
+            columns=("output", "target", "AUC", "R²", "width of the interval", "answers inside"),
+            column_units=("", "", "", "", "", "share"),
+            rows=rows,
         ),
     )

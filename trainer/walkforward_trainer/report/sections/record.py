@@ -8,22 +8,31 @@ import msgspec
 
 from walkforward_core.durations import format_ms
 from walkforward_trainer.report.figures import bps, number, share, shown
-from walkforward_trainer.report.markup import Markup, el
+from walkforward_trainer.report.markup import Markup, el, join
 from walkforward_trainer.report.sections.parts import block, cell, facts, figure_cell, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from walkforward_trainer.report.data import Report, Table
 
 UNITS: Final[Mapping[str, Callable[[float | None], str]]] = {"share": share, "bps": bps}
 
-__all__ = ["checks", "data", "lineage", "metrics", "question"]
+__all__ = ["checks", "comparisons", "data", "lineage", "metrics", "question"]
+
+
+BESIDE_THE_MONEY: Final = frozenset({"filter"})
+"""Names of tables that are shown with what the decisions earn."""
+
+
+def comparisons(report: Report) -> Markup | None:
+    """Return the tables that say what the model changes."""
+    return _tables(one for one in report.tables if one.name in BESIDE_THE_MONEY)
 
 
 def checks(report: Report) -> Markup | None:
     """Return the tables that checks have brought."""
-    return el("div", *(_table(one) for one in report.tables)) if report.tables else None
+    return _tables(one for one in report.tables if one.name not in BESIDE_THE_MONEY)
 
 
 def metrics(report: Report) -> Markup | None:
@@ -70,10 +79,18 @@ def lineage(report: Report) -> Markup | None:
     )
 
 
+def _tables(found: Iterable[Table]) -> Markup | None:
+    return join(*map(_table, found)) or None
+
+
 def _table(one: Table) -> Markup:
     units = one.units or ("",) * len(one.rows)
+    across = one.column_units or ("",) * len(one.columns)
     words = [index for index in range(len(one.columns)) if any(index and isinstance(row[index], str) for row in one.rows)]
-    rows = [[_cell(value, unit, first=index == 0) for index, value in enumerate(row)] for row, unit in zip(one.rows, units, strict=True)]
+    rows = [
+        [_cell(value, unit or across[index], first=index == 0) for index, value in enumerate(row)]
+        for row, unit in zip(one.rows, units, strict=True)
+    ]
     return block(one.title, table(one.columns, rows, name=one.title, left=words), lead=one.note)
 
 

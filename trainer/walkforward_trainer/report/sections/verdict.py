@@ -86,13 +86,18 @@ def _tiles(report: Report) -> Markup:
     current = report.costs.current if report.costs else None
     tiles = [
         _tile("AUC", found.get("auc"), lambda value: number(value, 3), f"± {error:.3f}, standard error" if error is not None else ""),
-        _tile("Expectancy", found.get("expectancy"), lambda value: bps(value, sign=True), "net, per outcome"),
+        _tile("Expectancy", found.get("expectancy"), lambda value: _cost(value, sign=True), "net, per outcome"),
         _tile("Sharpe ratio", found.get("sharpePerOutcome"), lambda value: number(value, 3), "per outcome, not annualised"),
         _tile("Largest drawdown", found.get("maxDrawdown"), percent, "of a constant stake"),
-        _tile("Break-even cost", found.get("breakEvenCost"), bps, f"assumed: {bps(current)}" if current is not None else ""),
+        _tile("Break-even cost", found.get("breakEvenCost"), _cost, f"assumed: {bps(current)}" if current is not None else ""),
         _tile("Outcomes", found.get("outcomes"), count, f"{share(found.get('traded'))} traded"),
     ]
     return el("dl", *(tile for tile in tiles if tile), class_="tiles")
+
+
+def _cost(value: float, *, sign: bool = False) -> str:
+    """Return basis points with about three digits."""
+    return bps(value, 2 if abs(value) < 1e-3 else 1 if abs(value) < 1e-2 else 0, sign=sign)
 
 
 def _tile(name: str, value: float | None, form: Callable[[float], str], below: str) -> Markup | None:
