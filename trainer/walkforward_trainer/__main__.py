@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.command == "list":
         return _list(options)
+    if options.command == "download":
+        return _download(options)
     try:
         with logging_to_stderr() as lines:
             return _main(options, lines)
@@ -63,6 +65,19 @@ def _list(options: argparse.Namespace) -> int:
         print(f"{error.reason}: {error}", file=sys.stderr)
         return int(error.code)
     print(json.format(json.encode(entries), indent=2).decode() if options.json else table(entries))
+    return 0
+
+
+def _download(options: argparse.Namespace) -> int:
+    """Fetch bars from an exchange: no run either."""
+    from walkforward_trainer.download import fetch_bars  # noqa: PLC0415 - a run needs none of it
+
+    with logging_to_stderr():
+        try:
+            print(fetch_bars(options, allow_file=_allows_file(options)))
+        except RunError as error:
+            print(f"{error.reason}: {error}", file=sys.stderr)
+            return int(error.code)
     return 0
 
 
@@ -114,6 +129,17 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--artifacts", required=True, metavar="URI", help="spec.artifacts.uri of the ModelRetrain")
     listing.add_argument("--json", action="store_true", help="everything, as JSON")
     listing.add_argument("--allow-file", action="store_true", help=f"allow file:// addresses (also {FILE_VARIABLE}=1)")
+    bars = commands.add_parser(
+        "download", help="bars from an exchange by ccxt, as Parquet in date partitions; goes on where it was cut off"
+    )
+    bars.add_argument("--exchange", required=True, help="as ccxt writes it: binance, kraken, okx")
+    bars.add_argument("--symbol", required=True, help="as ccxt writes it: BTC/USDT, BTC/USDT:USDT")
+    bars.add_argument("--timeframe", required=True, help="1m, 5m, 1h, 1d")
+    bars.add_argument("--since", required=True, metavar="TIME", help="2026-01-31, or 2026-01-31T13:00:00Z")
+    bars.add_argument("--until", metavar="TIME", help="the same; bars that open before it (default: the newest that has closed)")
+    bars.add_argument("--to", required=True, metavar="URI", help="s3://bucket/prefix, one for each timeframe")
+    bars.add_argument("--settings", type=Path, metavar="FILE", help="JSON with settings of ccxt: proxies, options, urls")
+    bars.add_argument("--allow-file", action="store_true", help=f"allow file:// addresses (also {FILE_VARIABLE}=1)")
     return parser
 
 

@@ -72,8 +72,10 @@ class Reason(StrEnum):
     VERSION_EXISTS = "VersionExists"
     CALIBRATION_EXISTS = "CalibrationExists"
     STORE_REFUSED = "StoreRefused"
+    EXCHANGE_REFUSED = "ExchangeRefused"
     # the rest
     STORE_UNAVAILABLE = "StoreUnavailable"
+    EXCHANGE_UNAVAILABLE = "ExchangeUnavailable"
     DATABASE_UNAVAILABLE = "DatabaseUnavailable"
     DATA_CHANGED = "DataChanged"
     NO_SPACE = "NoSpace"

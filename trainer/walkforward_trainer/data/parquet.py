@@ -53,7 +53,8 @@ class Group:
 class Footer:
     """What a file says of itself: ``integers`` are its columns of 64 bits, ``tail`` the bytes from the footer to the end.
 
-    ``ticks_per_second`` of those that are time stamps; those in ``utc`` are instants, the others times of day somewhere.
+    ``ticks_per_second`` of those that are time stamps; those in ``utc`` are instants, the others times of day
+    somewhere. ``metadata`` is what the writer has noted.
     """
 
     rows: int
@@ -61,6 +62,7 @@ class Footer:
     integers: frozenset[str]
     ticks_per_second: dict[str, int]
     utc: frozenset[str]
+    metadata: dict[str, str]
     tail: bytes
 
 
@@ -124,6 +126,7 @@ def _footer(meta: dict[int, Any], tail: bytes) -> Footer:
         integers=frozenset(integers),
         ticks_per_second=per_second,
         utc=frozenset(instants),
+        metadata={pair[1].decode(): pair.get(2, b"").decode() for pair in meta.get(5, ())},
         tail=tail,
     )
 
