@@ -10,8 +10,11 @@ import polars as pl
 import pytest
 from trainer_runs import HOUR, NOW, eurusd, run_document, spec
 
+from walkforward_core.api.data import DataFormat
 from walkforward_trainer.data.bars import RawBars, read_bars
-from walkforward_trainer.data.sources import Access
+from walkforward_trainer.data.sources import Access, Source, Span
+from walkforward_trainer.data.tables import Column, Kind
+from walkforward_trainer.data.tables import read as table
 from walkforward_trainer.errors import BadConfiguration, BadData, Reason, RunError
 from walkforward_trainer.plan import make_plan
 
@@ -88,6 +91,34 @@ def test_numbers_since_1970_in_any_unit(tmp_path: Path, unit: float) -> None:
     stamps = [round((START + HOUR * i) / unit) for i in range(30)]
     raw = read(write(frame().with_columns(pl.Series("time", stamps)), tmp_path / "b.csv"))
     assert raw.bars.time[0] == START + HOUR
+
+
+def test_milliseconds_near_1970_are_not_taken_for_seconds(tmp_path: Path) -> None:
+    folder = tmp_path / "bars"
+    folder.mkdir()
+    old = frame().with_columns(pl.Series("time", [86_400_000 * (i - 15) for i in range(30)]))
+    new = frame().with_columns(pl.Series("time", [START + 86_400_000 * (i - 30) for i in range(30)]))
+    write(new, folder / "a.csv")
+    write(old, folder / "b.csv")
+    with pytest.raises(
+        BadData, match=r"b\.csv: .*up to 1296000000, seconds since 1970 by their size, but milliseconds in .*a\.csv"
+    ) as caught:
+        read(folder, timeframe="1d")
+    assert caught.value.reason is Reason.TIME_STAMPS
+    ancient = frame().with_columns(pl.Series("time", [-8_640_000_000 + i for i in range(30)]))
+    with pytest.raises(BadData, match=r"a time stamp is 1696-.*, if numbers up to 8640000000 are seconds since 1970; check the unit"):
+        read(write(ancient, tmp_path / "c.csv"))
+
+
+def test_rows_without_a_time_are_left_out_where_that_is_said(tmp_path: Path) -> None:
+    path = write(frame(4).with_columns(pl.Series("time", [None, "2024-01-01T01:00:00Z", None, "2024-01-01T03:00:00Z"])), tmp_path / "b.csv")
+    source = Source("data", path.as_uri(), DataFormat.CSV)
+    columns = (Column("time", Kind.TIME, blank=True), Column("close"))
+    (part,) = table(Access(allow_file=True), source, columns, Span(START + 9 * HOUR))
+    assert part.frame.rows() == [(START + HOUR, 1.01), (START + 3 * HOUR, 1.03)]
+    assert (part.rows, part.later, part.first_ms, part.last_ms) == (4, 0, START + HOUR, START + 3 * HOUR)
+    (part,) = table(Access(allow_file=True), source, columns, Span(START))
+    assert (part.frame.height, part.later) == (0, 2)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +202,7 @@ def test_bad_files_are_refused_by_name(tmp_path: Path, table: pl.DataFrame, reas
 
 
 def test_numbers_in_an_absurd_unit_are_bars_from_the_future(tmp_path: Path) -> None:
-    stamps = [(START + HOUR * i) * 20 for i in range(30)]
+    stamps = [(START + HOUR * i) * 3 for i in range(30)]
     with pytest.raises(BadData, match="check the unit") as caught:
         read(write(frame().with_columns(pl.Series("time", stamps)), tmp_path / "b.csv"))
     assert caught.value.reason is Reason.FUTURE_BARS

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import math
+from typing import TYPE_CHECKING, Final, cast
 
 from walkforward_trainer.errors import BadConfiguration, BadData, Reason
 from walkforward_trainer.specfile import timestamp
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     import numpy.typing as npt
     import polars as pl
 
-__all__ = ["DAY_MS", "epoch_ms", "instants", "show"]
+__all__ = ["DAY_MS", "EARLIEST_MS", "UNITS", "epoch_ms", "instants", "largest", "show", "unit_of"]
 
 DAY_MS: Final = 86_400_000
+EARLIEST_MS: Final = -5_364_662_400_000
+"""1800-01-01: older than any price, so that a number before it is of another unit."""
+UNITS: Final[Mapping[float, str]] = {1_000: "seconds", 1: "milliseconds", 1e-3: "microseconds", 1e-6: "nanoseconds"}
 ISO: Final = (
     r"^(?P<date>\d{4}-\d{2}-\d{2})"
     r"(?:[T ](?P<minute>\d{2}:\d{2})(?::(?P<second>\d{2})(?:[.,](?P<fraction>\d{1,9}))?)?\s?(?P<offset>[Zz]|[+-]\d{2}:?\d{2})?)?$"
@@ -125,10 +131,38 @@ def _from_number(series: pl.Series, name: str, size: int) -> pl.Series:
     values = series.cast(pl.Int64 if whole else pl.Float64)
     if not whole and not bool(values.drop_nulls().is_finite().all()):
         raise BadData(Reason.TIME_STAMPS, f"{name}: a time stamp is not a finite number; remove or repair the row")
-    size = max(size, abs(int(values.min() or 0)), abs(int(values.max() or 0)))  # type: ignore[arg-type]  # numbers, seen above
-    if size < 10**11:
-        values = values * 1_000
-    elif size >= 10**14:
-        unit = 1_000 if size < 10**17 else 1_000_000
-        values = values // unit if whole else values / unit
-    return values if whole else values.round().cast(pl.Int64)
+    size = max(size, largest(values))
+    unit = unit_of(size)
+    if unit == 1_000:
+        values = values * unit
+    elif unit != 1:
+        values = values // round(1 / unit) if whole else values * unit
+    values = values if whole else values.round().cast(pl.Int64)
+    earliest = values.min()
+    if earliest is not None and int(earliest) < EARLIEST_MS:  # type: ignore[arg-type]  # Int64
+        raise BadData(
+            Reason.TIME_STAMPS,
+            f"{name}: a time stamp is {show(int(earliest))}, if numbers up to {size} are {UNITS[unit]} since 1970; check the unit, or "  # type: ignore[arg-type]
+            "write ISO 8601",
+        )
+    return values
+
+
+def largest(values: pl.Series) -> int:
+    """Return the size of the largest number, by which its unit is told; 0 where there is none."""
+    if not values.dtype.is_numeric() or values.null_count() == len(values):
+        return 0
+    size = max(abs(float(cast("float", values.min()))), abs(float(cast("float", values.max()))))
+    return int(size) if math.isfinite(size) else 0  # what is not finite is refused elsewhere
+
+
+def unit_of(size: int) -> float:
+    """Return the milliseconds of one step of epoch numbers, the largest of which is ``size``.
+
+    Seconds, milliseconds, microseconds and nanoseconds of one day are a thousand times as many each; ten billion seconds are the year
+    2286, ten billion milliseconds April 1970.
+
+    >>> [unit_of(1_700_000_000 * 1_000**step) for step in range(4)]
+    [1000, 1, 0.001, 1e-06]
+    """
+    return 1_000 if size < 10**10 else 1 if size < 10**13 else 1e-3 if size < 10**16 else 1e-6

@@ -16,18 +16,8 @@ from psycopg.pq import ExecStatus
 from psycopg.types.numeric import FloatLoader
 
 from walkforward_trainer.data.formats import first_line
-from walkforward_trainer.data.sql import (
-    BATCH,
-    EARLIEST_MS,
-    STATEMENT_S,
-    asked,
-    date_bounds,
-    frames,
-    number_bounds,
-    one_select,
-    refused,
-    select,
-)
+from walkforward_trainer.data.instants import EARLIEST_MS
+from walkforward_trainer.data.sql import BATCH, STATEMENT_S, asked, date_bounds, frames, number_bounds, one_select, refused, select
 from walkforward_trainer.errors import BadConfiguration, BadData, Reason, RunError, Transient
 from walkforward_trainer.specfile import timestamp
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from walkforward_trainer.data.columns import Kind, resolve, typed
-from walkforward_trainer.data.instants import DAY_MS, instants
+from walkforward_trainer.data.instants import DAY_MS, EARLIEST_MS, instants, unit_of
 from walkforward_trainer.errors import BadConfiguration, BadData, Reason
 from walkforward_trainer.specfile import timestamp
 
@@ -43,8 +43,6 @@ BATCH: Final = 1 << 16
 """Rows fetched at a time."""
 STATEMENT_S: Final = 600
 """Seconds that a statement may take."""
-EARLIEST_MS: Final = -2_208_988_800_000
-"""1900-01-01, where nothing else bounds the rows."""
 COMMENT: Final = re.compile(r"\s+|--[^\n]*(?:\n|$)|/\*(?:[^*]|\*(?!/))*\*/")
 
 
@@ -141,10 +139,10 @@ def number_bounds(span: Span, size: int) -> tuple[float, float]:
     ((0.0, 1.5), (1000000, 1500000000))
     """
     since = EARLIEST_MS if span.since_ms is None else span.since_ms
-    if size < 10**11:
-        return since / 1_000, span.until_ms / 1_000
-    factor = 1 if size < 10**14 else 1_000 if size < 10**17 else 1_000_000
-    return since * factor, span.until_ms * factor
+    unit = unit_of(size)
+    if unit == 1_000:
+        return since / unit, span.until_ms / unit
+    return since * round(1 / unit), span.until_ms * round(1 / unit)
 
 
 def date_bounds(span: Span) -> tuple[str, str]:

@@ -6,10 +6,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from walkforward_core.api.data import DataFormat
 from walkforward_trainer.data.columns import Column, Kind, resolve, typed
 from walkforward_trainer.data.formats import open_table, unreadable
-from walkforward_trainer.data.instants import epoch_ms, show
+from walkforward_trainer.data.instants import UNITS, epoch_ms, instants, largest, show, unit_of
 from walkforward_trainer.data.snapshot import contents
 from walkforward_trainer.data.sources import listing, partition_end
 from walkforward_trainer.errors import BadConfiguration, BadData, Reason
@@ -17,7 +19,6 @@ from walkforward_trainer.errors import BadConfiguration, BadData, Reason
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import numpy as np
     import numpy.typing as npt
     import polars as pl
 
@@ -76,11 +77,12 @@ def read(access: Access, source: Source, columns: Sequence[Column], span: Span, 
             Reason.SPEC_INVALID, f"{source.field}.query: files of format {source.format} are read as they are; leave the query out"
         )
     entries = listing(access, source, span)
+    units = _Units()
     with closing(contents(access, source, entries)) as files:
         for following in [*entries[1:], None]:
             entry, data = next(files)
             older = partition_end(following.day_ms, span) if following is not None and following.day_ms is not None else None
-            yield from _file(data, entry, source, columns, span, zone=zone, older_ms=older)
+            yield from _file(data, entry, source, columns, span, units, zone=zone, older_ms=older)
             del data
 
 
@@ -98,25 +100,19 @@ def _database(access: Access, source: Source, columns: Sequence[Column], span: S
 
 
 def _file(
-    data: bytes, entry: Entry, source: Source, columns: Sequence[Column], span: Span, *, zone: str, older_ms: int | None
+    data: bytes, entry: Entry, source: Source, columns: Sequence[Column], span: Span, units: _Units, *, zone: str, older_ms: int | None
 ) -> Iterator[Part]:
     """Yield the parts of one file, at least one; the time stamps decide which rows are decoded at all."""
     with _decoding(source, entry.uri):
         table = open_table(data, source, entry.uri)
         found = resolve(columns, table.collect_schema(), source, entry.uri)
-        key = found[0]
-        # of the whole file: the unit of numbers is told by the largest of them
-        stamps = table.select(key.expression.alias(key.name)).collect().to_series()
-        stated = stamps.is_not_null().to_numpy() if key.blank else None
-        time = epoch_ms(stamps if stated is None else stamps.fill_null(strategy="max"), entry.uri, zone)
-        del stamps
-    wanted = time < span.until_ms
-    later = len(time) - int(wanted.sum())
+        time, stated = _times(table, found[0], units, entry.uri, zone)
+    wanted = stated & (time < span.until_ms)
+    later = int(stated.sum()) - int(wanted.sum())
     if span.since_ms is not None:
         wanted &= time >= span.since_ms
-    if stated is not None:
-        wanted &= stated
-    facts = _facts(time, entry, span)
+    facts = _facts(time[stated], entry, span)
+    del stated
     parts = [slice(start, start + ROWS) for start in range(0, len(time), ROWS) if wanted[start : start + ROWS].any()] or [slice(0, 0)]
     for number, rows in enumerate(parts, 1):
         with _decoding(source, entry.uri):
@@ -131,6 +127,38 @@ def _file(
             last_ms=last,
             older_ms=older_ms if number == len(parts) else None,
         )
+
+
+class _Units:
+    """The unit of the numbers that are time stamps, which is that of all files: near 1970 a file by itself does not tell it."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, str] | None = None
+
+    def hold(self, stamps: pl.Series, name: str) -> None:
+        """Refuse a file whose numbers look like another unit than those before."""
+        size = largest(stamps)
+        if not size:
+            return
+        unit = unit_of(size)
+        before, where = self._first = self._first or (unit, name)
+        if unit != before:
+            raise BadData(
+                Reason.TIME_STAMPS,
+                f"{name}: its time stamps are numbers up to {size}, {UNITS[unit]} since 1970 by their size, but {UNITS[before]} in "
+                f"{where}; write one unit, or ISO 8601",
+            )
+
+
+def _times(table: pl.LazyFrame, key: Found, units: _Units, name: str, zone: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Return the time of every row of a file, and which rows have one."""
+    stamps = table.select(key.expression.alias(key.name)).collect().to_series()
+    units.hold(stamps, name)
+    if not key.blank:
+        time = epoch_ms(stamps, name, zone)
+        return time, np.ones(len(time), bool)
+    times = instants(stamps, name, zone)
+    return times.fill_null(0).to_numpy(), times.is_not_null().to_numpy()
 
 
 def _rows(
