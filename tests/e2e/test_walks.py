@@ -106,7 +106,7 @@ def test_what_a_retrain_publishes_goes_live_and_is_followed(scene_of: Callable[[
     retrain = item("ModelRetrain", scene.namespace, "fx", spec=_retrain_spec(scene, "risk"))
     scene.kube.apply(retrain).raise_for_status()
     scene.run_retrain("fx", "first")
-    first = _verdict(scene, "fx", "Published")
+    first = scene.verdict("fx", "Published")
     assert first["metrics"]["auc"] >= 0.62
     scene.serve()
     scene.roll("stable", source={"retrainRef": {"name": "fx"}})
@@ -115,7 +115,7 @@ def test_what_a_retrain_publishes_goes_live_and_is_followed(scene_of: Callable[[
     scene.replay()
     scene.kube.patch(retrain, {"spec": {"data": {"asOf": eurusd().as_of(SECOND)}}}).raise_for_status()
     scene.run_retrain("fx", "second")
-    second = _verdict(scene, "fx", "Published", after=first["run"])
+    second = scene.verdict("fx", "Published", after=first["run"])
     scene.until_stable(second["version"], 120)
     scene.check()
     assert scene.recorder.weights(second["version"]) == [0, 5, 25, 100]
@@ -129,7 +129,7 @@ def test_a_rejected_retrain_reaches_nothing(scene_of: Callable[[str], Scene]) ->
     scene.serve(replicas=1)
     scene.roll("stable", source={"retrainRef": {"name": "fx"}})
     scene.run_retrain("fx", "first")
-    record = _verdict(scene, "fx", "Rejected")
+    record = scene.verdict("fx", "Rejected")
     status = scene.kube.get(retrain).json()["status"]
     assert "auc" in status["message"]
     assert "0.62" in status["message"]
@@ -147,17 +147,3 @@ def _retrain_spec(scene: Scene, question: str, **changes: Any) -> dict[str, Any]
     spec["data"]["asOf"] = eurusd().as_of(FIRST if question == "risk" else SECOND)
     spec["artifacts"]["uri"] = f"s3://models/{scene.namespace}"
     return {**spec, **changes}
-
-
-def _verdict(scene: Scene, name: str, verdict: str, after: str = "") -> dict[str, Any]:
-    """Wait for the newest run's end, which must be that; return its record."""
-    retrain = item("ModelRetrain", scene.namespace, name)
-    found: list[dict[str, Any]] = []
-
-    def ended() -> bool:
-        found[:] = scene.kube.get(retrain).json().get("status", {}).get("history", [])
-        return bool(found) and found[0]["run"] != after
-
-    await_true(f"run of {name} ends", ended, 90)
-    assert found[0]["verdict"] == verdict, found[0]
-    return found[0]

@@ -233,6 +233,29 @@ class Scene:
         except httpx.HTTPError:
             return False
 
+    def infer(self, body: Object) -> Object:
+        """Return the Service's answer to one V2 request; empty where it gives none."""
+        service = self.kube.get(item("Service", self.namespace, TARGET)).json()
+        try:
+            answer = self.pods_http.post(f"http://{service['spec']['clusterIP']}:8080/v2/models/{TARGET}/infer", json=body)
+        except httpx.HTTPError:
+            return {}
+        found: Object = answer.json() if answer.is_success else {}
+        return found
+
+    def verdict(self, name: str, wanted: str, *, after: str = "") -> Object:
+        """Wait for the end of the newest run of a ModelRetrain, later than the run ``after``; return its record."""
+        retrain = item("ModelRetrain", self.namespace, name)
+        found: list[Object] = []
+
+        def ended() -> bool:
+            found[:] = self.kube.get(retrain).json().get("status", {}).get("history", [])
+            return bool(found) and found[0]["run"] != after
+
+        await_true(f"run of {name} ends", ended, 150)
+        assert found[0]["verdict"] == wanted, found[0]
+        return found[0]
+
     def all_ready(self, count: int) -> bool:
         pods = self.pods()
         return len(pods) == count and all(_ready(pod) for pod in pods)
