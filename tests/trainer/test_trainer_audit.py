@@ -13,7 +13,10 @@ from trainer_runs import FIRST, NOW, eurusd, run_document, spec
 
 from walkforward_core.errors import AlreadyExists, StoreError, Unavailable
 from walkforward_core.objectstore import FileStore
+from walkforward_core.routing import RolloutRef
 from walkforward_core.runs import ResultDocument, RunDocument, RunVerdict
+from walkforward_operator.audit import ab_test_run
+from walkforward_operator.rollout.model import Record
 from walkforward_trainer import pipeline
 from walkforward_trainer.audit import GATE_LOG, RETRAIN_RUNS, gate_rows, put_audit, run_row
 from walkforward_trainer.conclude import conclude
@@ -152,13 +155,13 @@ def documented(name: str) -> str:
     return str(line)
 
 
-def asked(name: str, at: str) -> list[dict[str, Any]]:
+def asked(name: str, at: str, address: str = "s3://models/fx") -> list[dict[str, Any]]:
     """What DuckDB answers to the documented line, on files of this machine."""
     line = documented(name)
-    assert "s3://models/fx/" in line
+    assert f"'{address}/" in line
     # as text: Python has no time zones of its own for what DuckDB reads as instants
     duckdb.execute("SET TimeZone = 'UTC'")
-    answer = duckdb.sql(line.replace("s3://models/fx", at)).project("COLUMNS(*)::VARCHAR")
+    answer = duckdb.sql(line.replace(address, at)).project("COLUMNS(*)::VARCHAR")
     return [dict(zip(answer.columns, row, strict=True)) for row in answer.fetchall()]
 
 
@@ -221,3 +224,23 @@ def test_a_store_that_refuses_everything_is_no_reason_to_crash(tmp_path: Path) -
 
     result = conclude(run(tmp_path), Closed(), ended(RunVerdict.FAILED), None, now_ms=AT, env={})
     assert result.message == "as it went; audit: closed"
+
+
+def test_the_documented_line_of_the_operators_table(tmp_path: Path) -> None:
+    """Rows as the operator makes them of entries of its ledger."""
+    rollout = RolloutRef(namespace="prod", name="fx", uid="u")
+    for seq, (at, executed) in enumerate([("2026-01-05T00:00:00Z", True), ("2026-01-20T00:00:00Z", False), ("2026-02-01T00:00:00Z", True)]):
+        trial = {"stable": "v1", "outcomes": 120, "recommended": executed, "executed": executed}
+        entry = {"at": at, "kind": "Promoted", "candidate": {"version": "v2"}, "reason": "", "abTest": trial}
+        row = ab_test_run(rollout, Record(seq=seq, kind="Promoted", body=json.dumps(entry)))
+        assert row is not None
+        (tmp_path / row[0]).parent.mkdir(exist_ok=True)
+        (tmp_path / row[0]).write_bytes(row[1])
+        fields = set(json.loads(row[1]))
+    assert asked("ab_test_runs", str(tmp_path), "s3://models/ledger") == [
+        {"rollout": "fx", "month": "2026-02", "walks": "1", "trades": "120", "recommended": "1", "executed": "1"},
+        {"rollout": "fx", "month": "2026-01", "walks": "2", "trades": "240", "recommended": "1", "executed": "1"},
+    ]
+    section = DOCUMENT.read_text(encoding="utf-8").split("## ab_test_runs")[1].split("## ")[0]
+    named = {name for cell in re.findall(r"^\| (`[^|]+) \|", section, re.MULTILINE) for name in re.findall(r"`(\w+)`", cell)}
+    assert named == fields
