@@ -7,17 +7,22 @@ import json
 import re
 from datetime import UTC, datetime
 from html.parser import HTMLParser
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from reports import HOSTILE, bare, hostile, made
 
+from walkforward_trainer.report.data import Table
 from walkforward_trainer.report.figures import THIN, bps, count, fixed, number, percent, share
 from walkforward_trainer.report.markup import el, text
 from walkforward_trainer.report.page import make_page
 from walkforward_trainer.report.scale import linear, times
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SHOWS = (count, share, bps, lambda value: bps(value, sign=True), lambda value: percent(value, 0), percent)
 FIGURE = re.compile(r"[+\u2212]?\d[\d\u202f]*(?:\.\d+)?(?:·10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?")
@@ -196,9 +201,39 @@ def test_every_picture_and_table_has_a_name_and_ids_are_unique() -> None:
 
 
 def test_it_stays_small() -> None:
-    large = make_page(made(classes=3, rows=30_000, features=300))
+    large = make_page(made(classes=3, rows=5_000, features=300))
     assert len(large) < 400_000
     assert "240 more features are in report.json" in large.decode()
+
+
+@pytest.mark.parametrize("form", [*SHOWS, number, lambda value: fixed(value, 2)])
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
+def test_what_is_no_number_is_a_dash(form: Callable[[float | None], str], value: float | None) -> None:
+    assert form(value) == "\N{EN DASH}"
+
+
+def test_a_check_that_could_not_compute_is_shown_with_a_dash() -> None:
+    table = Table(name="leakage", title="Leak detector", columns=("", "AUC"), rows=(("shuffled", float("nan")), ("as it is", 0.7)))
+    report = replace(made(), tables=(table,))
+    assert '<td class="n">\N{EN DASH}</td>' in make_page(report).decode()
+    assert json.loads(report.to_bytes())["tables"][0]["rows"] == [["shuffled", None], ["as it is", 0.7]]
+
+
+def test_a_model_that_loses_money_unasked_is_said_to() -> None:
+    report = made()
+    losing = replace(report, failed=(), metrics=report.metrics | {"expectancy": -1.5e-4})
+    words = "lose 1.50\u202fbps an outcome"
+    assert words in make_page(replace(losing, gates=report.gates[:1])).decode()
+    assert words not in make_page(losing).decode(), "a gate asks"
+    assert "Passed its only gate." in make_page(replace(losing, gates=report.gates[:1])).decode()
+
+
+@pytest.mark.parametrize(
+    ("gates", "failed", "said"), [(0, 0, "No gate was asked."), (1, 1, "Rejected by its only gate."), (5, 1, "1 of 5 gates says no.")]
+)
+def test_the_verdict_in_words(gates: int, failed: int, said: str) -> None:
+    report = made()
+    assert said in make_page(replace(report, gates=report.gates[:gates], failed=("why",) * failed)).decode()
 
 
 def test_the_same_report_is_the_same_page() -> None:

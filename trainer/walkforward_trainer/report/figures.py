@@ -1,7 +1,8 @@
-"""Numbers and times as people read them; a value that is not there is a dash."""
+"""Numbers and times as people read them; a value that is not there, or no number, is a dash: report.json has null."""
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import Final
 
@@ -19,7 +20,7 @@ def count(value: float | None) -> str:
     >>> count(12345).replace(THIN, " ")
     '12 345'
     """
-    return NONE if value is None else _minus(f"{round(value):,}".replace(",", THIN))
+    return NONE if value is None or not math.isfinite(value) else _minus(f"{round(value):,}".replace(",", THIN))
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -28,7 +29,7 @@ def number(value: float | None, digits: int = 4) -> str:
     >>> number(0.73149), number(-1.2e-5), number(2.0)
     ('0.7315', '−1.2·10⁻⁵', '2')
     """
-    if value is None:
+    if value is None or not math.isfinite(value):
         return NONE
     if value == int(value) and abs(value) < 1e15:
         return count(value)
@@ -40,7 +41,7 @@ def number(value: float | None, digits: int = 4) -> str:
 
 def fixed(value: float | None, digits: int) -> str:
     """Return ``value`` with ``digits`` decimals, for a column."""
-    return NONE if value is None else _fixed(value, digits, sign=False)
+    return NONE if value is None or not math.isfinite(value) else _fixed(value, digits, sign=False)
 
 
 def percent(value: float | None, digits: int = 2, *, sign: bool = False) -> str:
@@ -49,7 +50,7 @@ def percent(value: float | None, digits: int = 2, *, sign: bool = False) -> str:
     >>> percent(-0.0123), percent(0.5, 0, sign=True)
     ('−1.23\u202f%', '+50\u202f%')
     """
-    return NONE if value is None else f"{_fixed(100 * value, digits, sign=sign)}{THIN}%"
+    return NONE if value is None or not math.isfinite(value) else f"{_fixed(100 * value, digits, sign=sign)}{THIN}%"
 
 
 def share(value: float | None) -> str:
@@ -59,7 +60,7 @@ def share(value: float | None) -> str:
 
 def bps(value: float | None, digits: int = 2, *, sign: bool = False) -> str:
     """Return a share of the traded value in basis points."""
-    return NONE if value is None else f"{_fixed(1e4 * value, digits, sign=sign)}{THIN}bps"
+    return NONE if value is None or not math.isfinite(value) else f"{_fixed(1e4 * value, digits, sign=sign)}{THIN}bps"
 
 
 def shown(value: object) -> str:
