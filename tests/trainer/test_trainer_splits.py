@@ -6,11 +6,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+from datasets import plan_of, rows_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from purgedcv import PurgedKFold, WalkForwardSplit
 
-from walkforward_trainer.splits import Split, purged_k_fold, walk_forward
+from walkforward_core.api.recipe import Scheme
+from walkforward_trainer.errors import BadConfiguration
+from walkforward_trainer.resolved import Validation
+from walkforward_trainer.splits import Split, embargo_of, holdout, purged_k_fold, walk_forward
 
 Times = npt.NDArray[np.int64]
 
@@ -18,7 +22,7 @@ Times = npt.NDArray[np.int64]
 @st.composite
 def intervals(draw: st.DrawFn) -> tuple[Times, Times]:
     """Ascending decision times with gaps, each with an interval of its own length."""
-    count = draw(st.integers(12, 80))
+    count = draw(st.integers(12, 120))
     steps = draw(st.lists(st.integers(1, 9), min_size=count, max_size=count))
     length = draw(st.lists(st.integers(1, 25), min_size=count, max_size=count))
     t0 = np.cumsum(np.array(steps, np.int64))
@@ -110,3 +114,75 @@ def test_planted_leak_is_closed_by_the_purge() -> None:
 def test_more_blocks_than_rows_are_refused() -> None:
     with pytest.raises(ValueError, match="3 rows cannot be split into 4 blocks"):
         purged_k_fold(np.arange(3), np.arange(3), 4, 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    times=intervals(),
+    train=st.sampled_from([0.3, 0.5, 0.7]),
+    calibration=st.sampled_from([0.0, 0.15, 0.25]),
+    embargo=st.integers(0, 20),
+)
+def test_a_holdout_knows_nothing_of_what_follows(times: tuple[Times, Times], train: float, calibration: float, embargo: int) -> None:
+    t0, t1 = times
+    validation = Validation(scheme=Scheme.HOLDOUT, train_share=train, calibration_share=calibration)
+    try:
+        parts = holdout(t0, t1, validation, embargo)
+    except BadConfiguration:  # too few rows are left
+        return
+    # in time order, none twice, none lost but to purge and embargo
+    rows = np.concatenate((parts.train, parts.calibration, parts.test))
+    assert (np.diff(rows) > 0).all()
+    assert len(rows) + parts.purged + parts.embargoed == len(t0)
+    assert len(parts.train) == int(len(t0) * train + 1e-9)
+    for before, after in ((parts.train, parts.calibration), (parts.train, parts.test), (parts.calibration, parts.test)):
+        for row in before:
+            assert (t0[after] > t1[row] + embargo).all()
+    # no more than needed is left out: the row before each part would break the rule
+    for before, after in ((parts.train, parts.calibration), (np.concatenate((parts.train, parts.calibration)), parts.test)):
+        first = int(after[0]) - 1 if len(after) else -1
+        cut = int(len(t0) * (train if after is parts.calibration else train + calibration) + 1e-9)
+        if len(after) and first >= cut:
+            assert t0[first] <= t1[before].max() + embargo
+
+
+@settings(max_examples=40, deadline=None)
+@given(times=intervals(), train=st.sampled_from([0.4, 0.6]), embargo=st.integers(0, 20))
+def test_a_holdout_s_training_rows_equal_a_purged_split_of_its_test(times: tuple[Times, Times], train: float, embargo: int) -> None:
+    """Against ``purgedcv``: with the test block as it is, no training row would have to be dropped."""
+    t0, t1 = times
+    validation = Validation(scheme=Scheme.HOLDOUT, train_share=train)
+    try:
+        parts = holdout(t0, t1, validation, embargo)
+    except BadConfiguration:
+        return
+    kept = np.concatenate((parts.train, parts.test))
+    size = len(parts.test)
+    decided, known = pd.Series(pd.to_datetime(t0[kept], unit="s")), pd.Series(pd.to_datetime(t1[kept], unit="s") + pd.Timedelta(1, "ns"))
+    oracle = WalkForwardSplit(1, test_size=size, prediction_times=decided, evaluation_times=known)
+    ((seen, test),) = oracle.split(np.zeros((len(kept), 1)))
+    np.testing.assert_array_equal(kept[test], parts.test)
+    np.testing.assert_array_equal(kept[seen], parts.train)
+
+
+def test_the_longer_of_two_embargoes_applies() -> None:
+    rows = rows_of(count=500)
+    for share, expected in ((0.0, 24.0), (0.01, 24.0), (0.1, 49.9)):
+        plan = plan_of(validation=Validation(embargo_rows=share))
+        assert embargo_of(rows, plan) / 3_600_000 == pytest.approx(expected)
+
+
+def test_rows_of_the_same_time_on_both_sides_of_a_cut_do_not_train() -> None:
+    """Several symbols: one bar of each at every time."""
+    t0 = np.repeat(np.arange(60, dtype=np.int64), 3)
+    for split in (*purged_k_fold(t0, t0 + 4, 7, 2), *walk_forward(t0, t0 + 4, 7, 2)):
+        assert not leaks(split, t0, t0 + 4, 2)
+        assert not np.isin(t0[split.train], t0[split.test]).any()
+
+
+def test_a_holdout_that_leaves_too_little_says_what_to_lower() -> None:
+    t0 = np.arange(200, dtype=np.int64)
+    with pytest.raises(
+        BadConfiguration, match="12 rows are left to test on after an embargo .* lower trainShare, calibrationShare, embargo"
+    ):
+        holdout(t0, t0 + 5, Validation(scheme=Scheme.HOLDOUT, train_share=0.9), 3)

@@ -34,13 +34,17 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Hyper-parameters of the base models; each reads those that it knows."""
+    """Hyper-parameters of the base models; each reads those that it knows.
+
+    ``winsorise`` is of a linear model: percent of the training rows beyond either bound that it keeps each column within; 0 for none.
+    """
 
     trees: int = 100
     depth: int = 3
     learning_rate: float = 0.05
     subsample: float = 0.8
     l2: float = 1e-3
+    winsorise: float = 0.0
     seed: int = 7
 
 

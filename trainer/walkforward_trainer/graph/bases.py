@@ -85,7 +85,11 @@ def _double_input(nodes: Nodes) -> str:
 
 def _linear(nodes: Nodes, part: Linear, name: str) -> str:
     """Add Σ (x - center) · weights + bias, an output at a time: what a converter's Gemm does depends on the number of rows."""
-    moved = nodes.add("Sub", [_double_input(nodes), nodes.constant(f"{name}_center", part.center[None, :])], f"{name}_moved")
+    x = _double_input(nodes)
+    if part.bounds is not None:
+        lower, upper = (nodes.constant(f"{name}_{end}", getattr(part.bounds, end)[None, :]) for end in ("lower", "upper"))
+        x = nodes.add("Min", [nodes.add("Max", [x, lower], f"{name}_above"), upper], f"{name}_within")
+    moved = nodes.add("Sub", [x, nodes.constant(f"{name}_center", part.center[None, :])], f"{name}_moved")
     outputs = [
         nodes.logistic_sum(moved, weights, float(bias), f"{name}_{index}")
         for index, (weights, bias) in enumerate(zip(part.weights, part.bias, strict=True))

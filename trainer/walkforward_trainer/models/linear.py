@@ -1,4 +1,8 @@
-"""Logistic regression with an L2 penalty on standardised columns; a number is fitted by ridge regression."""
+"""Logistic regression with an L2 penalty on standardised columns; a number is fitted by ridge regression.
+
+With ``winsorise`` a column is first kept within bounds that the training rows of this very fit give; they are frozen in the graph, so a
+client sends the plain value.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from walkforward_core.features import Bounds
 from walkforward_trainer.models.parts import BaseModel, Linear, Link
-from walkforward_trainer.regression import dot, fit_logistic, fit_softmax
+from walkforward_trainer.regression import fit_logistic, fit_softmax
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -19,13 +24,14 @@ if TYPE_CHECKING:
 
 __all__ = ["fit_linear"]
 
-SIGNIFICANT = 10
+SIGNIFICANT = 12
 """Digits that are kept of what is fitted: the same run makes the same bytes on another machine."""
 
 
 def fit_linear(training: Training, parameters: Model) -> BaseModel:
     """Return the model; a column that is the same in every row has no weight."""
-    x = training.x.astype(np.float64)
+    bounds = Bounds.of(training.x, parameters.winsorise) if parameters.winsorise > 0 else None
+    x = (training.x if bounds is None else bounds.clip(training.x)).astype(np.float64)
     mass = training.weight / training.weight.sum()
     center = _kept((x * mass[:, None]).sum(axis=0))
     spread = np.sqrt((((x - center) ** 2) * mass[:, None]).sum(axis=0))
@@ -42,20 +48,25 @@ def fit_linear(training: Training, parameters: Model) -> BaseModel:
         weights, bias = fit_softmax(z, training.y, training.classes, training.weight, ridge=parameters.l2)
     link = Link.LOG_ODDS if training.classes else Link.NUMBER
     weights = np.where(flat, 0.0, weights / scale)
-    part = Linear(center=center, weights=_kept(weights), bias=_kept(bias), scale=_kept(np.where(flat, 0.0, spread)), link=link)
+    part = Linear(
+        center=center, weights=_kept(weights), bias=_kept(bias), scale=_kept(np.where(flat, 0.0, spread)), link=link, bounds=bounds
+    )
 
     def native(rows: npt.NDArray[np.float32]) -> Vector:
+        rows = rows if bounds is None else bounds.clip(rows)
         return (rows.astype(np.float64) - part.center) @ part.weights.T + part.bias
 
     return BaseModel(part=part, native=native)
 
 
 def _ridge(z: Vector, y: Vector, mass: Vector, l2: float) -> tuple[Vector, Vector]:
-    """Return the weights (1, f) and bias (1,) that minimise the mean squared error / 2 + l2/2 · |weights|²; columns of z have mean 0."""
-    mean = float((y * mass).sum())
-    right = np.array([dot((column * mass)[None, :], (y - mean)[None, :])[0] for column in z.T])
+    """Return the weights (1, f) and bias (1,) that minimise the mean squared error / 2 + l2/2 · |weights|²."""
+    mean, middle = float((y * mass).sum()), (z * mass[:, None]).sum(axis=0)
+    z = z - middle
+    right = (z * ((y - mean) * mass)[:, None]).sum(axis=0)
     left = z.T @ (z * mass[:, None]) + l2 * np.eye(z.shape[1])
-    return np.linalg.solve(left, right)[None, :], np.array([mean])
+    weights = np.linalg.solve(left, right)
+    return weights[None, :], np.array([mean - float((weights * middle).sum())])
 
 
 def _kept(values: Vector) -> Vector:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from walkforward_core.features import Bounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +81,7 @@ class TreeEnsemble:
 class Linear:
     """Outputs Σ (x - center) · weights + bias in double precision: ``center`` (f,), ``weights`` (outputs, f), ``bias`` (outputs,).
 
-    ``scale`` (f,) is the standard deviation of each column, for :attr:`importance` only.
+    ``scale`` (f,) is the standard deviation of each column, for :attr:`importance` only. x is first kept within ``bounds``.
     """
 
     center: Vector
@@ -86,11 +89,15 @@ class Linear:
     bias: Vector
     scale: Vector
     link: Link = Link.LOG_ODDS
+    bounds: Bounds | None = None
 
     @property
     def splits(self) -> list[tuple[int, float]]:
-        """None: nothing is compared."""
-        return []
+        """Every (column, bound) that a value is compared with."""
+        if self.bounds is None:
+            return []
+        ends = [*enumerate(self.bounds.lower.tolist()), *enumerate(self.bounds.upper.tolist())]
+        return sorted({(column, bound) for column, bound in ends if math.isfinite(bound)})
 
     @property
     def importance(self) -> Vector:
@@ -101,7 +108,12 @@ class Linear:
         """Return the same for rows of ``features`` columns; the others have no weight."""
         center, scale, weights = np.zeros(features), np.zeros(features), np.zeros((len(self.weights), features))
         center[columns], scale[columns], weights[:, columns] = self.center, self.scale, self.weights
-        return replace(self, center=center, scale=scale, weights=weights)
+        bounds = self.bounds
+        if bounds is not None:
+            lower, upper = np.full(features, -np.inf, np.float32), np.full(features, np.inf, np.float32)
+            lower[columns], upper[columns] = bounds.lower, bounds.upper
+            bounds = Bounds(lower=lower, upper=upper)
+        return replace(self, center=center, scale=scale, weights=weights, bounds=bounds)
 
 
 Part = TreeEnsemble | Linear

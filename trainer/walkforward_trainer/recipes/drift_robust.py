@@ -1,6 +1,6 @@
 """``drift-robust``: a linear model on seven features that were chosen to drift little, from the feature logger's samples.
 
-L2 logistic regression, Platt's calibration, purged 5-fold with an embargo of 60 minutes. The return over five minutes is one over five
+L2 logistic regression on columns kept within bounds that cut 0.5 % of the training rows at either end, Platt's calibration, purged 5-fold with an embargo of 60 minutes. The return over five minutes is one over five
 minutes, by time stamp.
 """
 
@@ -20,7 +20,7 @@ DRIFT_ROBUST: Final = Recipe(
     features=DRIFT_ROBUST_7,
     target=Target(kind="Direction", horizon_bars=5),
     models=("linear",),
-    model=Model(l2=1e-3),
+    model=Model(l2=1e-3, winsorise=0.5),
     kind=DataKind.SAMPLES,
     join=Join.VOTE,
     weights=(1.0,),
