@@ -183,6 +183,6 @@ def test_rows_of_the_same_time_on_both_sides_of_a_cut_do_not_train() -> None:
 def test_a_holdout_that_leaves_too_little_says_what_to_lower() -> None:
     t0 = np.arange(200, dtype=np.int64)
     with pytest.raises(
-        BadConfiguration, match="12 rows are left to test on after an embargo .* lower trainShare, calibrationShare, embargo"
+        BadConfiguration, match=r"12 rows are left to test on after an embargo .* lower trainShare, calibrationShare, embargo"
     ):
         holdout(t0, t0 + 5, Validation(scheme=Scheme.HOLDOUT, train_share=0.9), 3)
