@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ def gate(name: str, value: float | None, threshold: float, verdict: Verdict, **m
     return GateRecord(name=name, value=value, threshold=threshold, verdict=verdict, message=message, remedy=remedy, **more)
 
 
+@cache
 def made(*, classes: int = 2, rows: int = 1_900, features: int = 18, seed: int = 3, bars: bool = True, edge: float = 2e-4) -> Report:
     """Return the report of a candidate that knows a little, against a live model that knows less."""
     rng = np.random.default_rng(seed)
