@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
 from walkforward_operator.bundles import Bundles
+from walkforward_operator.champion import Champions
 from walkforward_operator.cluster.api import KubernetesCluster
 from walkforward_operator.cluster.errors import ClusterError
 from walkforward_operator.cluster.fence import Fenced, Quiet
@@ -23,6 +24,7 @@ from walkforward_operator.intake import Intake
 from walkforward_operator.lease import LeaseElection, LeaseSettings
 from walkforward_operator.ledger import LedgerBook
 from walkforward_operator.metrics import Metrics
+from walkforward_operator.mlflow import MlflowRegistry
 from walkforward_operator.objects import Objects
 from walkforward_operator.probes import serve
 from walkforward_operator.queue import WorkQueue
@@ -95,6 +97,7 @@ class Operator:
         self.queues = {ROLLOUT: self._queue("rollout", self.rollouts), RETRAIN: self._queue("retrain", retrains, limit=_RETRAINS)}
         self.intake = Intake(self.store, self.queues, metrics=self.metrics)
         self.watches = Watches(settings.namespaces, self._take, metrics=self.metrics, served=cluster.serves)
+        self.mlflow = MlflowRegistry(settings.mlflow_uri, os.environ) if settings.mlflow_uri else None
         self._settled = asyncio.Event()
         self._last_event = 0.0
 
@@ -108,6 +111,8 @@ class Operator:
             stack.push_async_callback(self.pods.close)
             stack.push_async_callback(self.rollouts.close)
             stack.callback(self.objects.close)
+            if self.mlflow is not None:
+                stack.push_async_callback(self.mlflow.close)
             async with asyncio.TaskGroup() as parts:
                 for name, part in (
                     ("lease", self.lease.run()),
@@ -116,6 +121,7 @@ class Operator:
                     ("settle", self._settle()),
                     ("resync", self._resync()),
                     *((queue.name, queue.run()) for queue in self.queues.values()),
+                    *([("champions", self._champions(self.mlflow).run())] if self.mlflow is not None else []),
                 ):
                     parts.create_task(part, name=name)
 
@@ -133,6 +139,9 @@ class Operator:
             wake=self._wake_rollout,
             now_ms=_now_ms,
         )
+
+    def _champions(self, registry: MlflowRegistry) -> Champions:
+        return Champions(self.store, registry, self.events, leading=lambda: self.lease.leading() and self._complete(), clock=time.monotonic)
 
     def _wake_rollout(self, key: Key) -> None:
         self.queues[ROLLOUT].add(key)

@@ -142,6 +142,10 @@ class Reason(StrEnum):
     """A person lifted a quarantine. Nothing to do."""
     RELEASED = "Released"
     """The rollout was deleted and stable serves everything."""
+    CHAMPION_MOVED = "ChampionMoved"
+    """Nothing to do: the alias `champion` of the registered model in MLflow names the model that is live."""
+    CHAMPION_NOT_MOVED = "ChampionNotMoved"
+    """The alias `champion` could not be moved in MLflow; it is tried again, nothing waits for it. Look at its server and at `mlflowUri`."""
 
     # ways back; ABORTS below
     ABORTED = "Aborted"

@@ -48,6 +48,7 @@ class Settings:
     server_admin_port: int
     log_level: str
     crash_after_write: int | None
+    mlflow_uri: str = ""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
@@ -72,6 +73,7 @@ class Settings:
             server_admin_port=read.port("SERVER_ADMIN_PORT", ADMIN_PORT),
             log_level=read.choice("LOG_LEVEL", _LEVELS, "INFO"),
             crash_after_write=read.count("WALKFORWARD_CRASH_AFTER_WRITE"),
+            mlflow_uri=read.address("MLFLOW_TRACKING_URI"),
         )
 
 
@@ -108,6 +110,12 @@ class _Reader:
         for uri in found:
             if not uri.startswith(schemes):
                 raise SettingsError(f"{variable} has {uri!r}, which does not begin with {' or '.join(schemes)}")
+        return found
+
+    def address(self, variable: str) -> str:
+        found = self.text(variable, "")
+        if found and not found.startswith(("http://", "https://")):
+            raise SettingsError(f"{variable} is {found!r}; write the address of a server, https://mlflow.example.com, or leave it out")
         return found
 
     def choice(self, variable: str, allowed: tuple[str, ...], default: str) -> str:

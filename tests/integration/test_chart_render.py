@@ -215,6 +215,7 @@ def test_crds_are_the_generated_ones() -> None:
         ("walkforward", "allowedUriPrefixes={s3://data}", "does not match pattern"),
         ("walkforward", "image.digest=latest", "does not match pattern"),
         ("walkforward", "logLevel=LOUD", "value must be one of"),
+        ("walkforward", "mlflowUri=file:///mlruns", "does not match pattern"),
         ("walkforward", "breakGlass.groups=[]", "minItems"),
         ("model-server", "fullnameOverride=a.b", "does not match pattern"),
         ("model-server", "replica=3", "additional properties 'replica' not allowed"),

@@ -28,6 +28,8 @@ def test_defaults_follow_from_what_is_given() -> None:
     assert found.log_level == "INFO"
     assert found.crash_after_write is None
     assert not found.object_store.allow_file
+    assert found.mlflow_uri == ""
+    assert Settings.from_env({**ENV, "MLFLOW_TRACKING_URI": "https://mlflow.example.com"}).mlflow_uri == "https://mlflow.example.com"
 
 
 def test_what_a_retrain_may_ask_for_is_read() -> None:
@@ -62,6 +64,7 @@ def test_what_is_missing_is_named(variable: str) -> None:
         ("LOG_LEVEL", "LOUD", "write one of DEBUG"),
         ("TRAINER_IMAGE_PULL_POLICY", "Sometimes", "write one of Always"),
         ("WALKFORWARD_CRASH_AFTER_WRITE", "0", "1 or more"),
+        ("MLFLOW_TRACKING_URI", "mlflow:5000", "the address of a server"),
     ],
 )
 def test_a_value_of_no_use_is_refused_with_what_to_write(variable: str, value: str, says: str) -> None:
