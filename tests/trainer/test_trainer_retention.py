@@ -253,6 +253,7 @@ def test_candidates_promotion_and_rollback(tmp_path: Path) -> None:
     assert models.get_registry_summary()["active"] is None
     models.promote_candidate(version(1), reason="best AUC", by="ann")
     models.promote_candidate(version(0), reason="newest", by="ann")
+    assert json.loads((tmp_path / "ACTIVE.json").read_bytes())["version"] == version(0)
     back = models.promote_candidate(version(1), reason="win rate fell to 28 %", by="bob")
     assert json.loads((tmp_path / "ACTIVE.json").read_bytes())["version"] == version(1)
     assert digest((tmp_path / version(1) / "manifest.json").read_bytes()) == back.digest
@@ -264,6 +265,18 @@ def test_candidates_promotion_and_rollback(tmp_path: Path) -> None:
         (version(0), "newest", "ann"),
         (version(1), "best AUC", "ann"),
     ]
+
+
+def test_of_two_promotions_the_later_one_counts_whoever_writes_last(tmp_path: Path) -> None:
+    for days in (1, 0):
+        put_bundle(tmp_path, version(days))
+    Registry(FileStore(), tmp_path.as_uri(), now=lambda: AS_OF).promote_candidate(version(1), reason="later")
+    Registry(FileStore(), tmp_path.as_uri(), now=lambda: AS_OF - timedelta(1)).promote_candidate(
+        version(0), reason="earlier, slow to write"
+    )
+    active = registry(tmp_path).active()
+    assert active is not None
+    assert active.version == version(1)
 
 
 def test_a_promotion_needs_a_version_and_a_reason(tmp_path: Path) -> None:
