@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,12 +13,13 @@ import pytest
 from planted import DAY, HOUR, write_trades
 from trainer_runs import NOW, run_document, spec
 
+from walkforward_core.api.data import DataFormat
 from walkforward_core.objectstore import FileStore
 from walkforward_core.runs import ExitCode, ResultDocument, RunDocument, RunVerdict
 from walkforward_trainer.data.history import History, first_change, keep, row_digests
 from walkforward_trainer.data.sources import Access, Source
 from walkforward_trainer.data.trades import Trades, bad_trade, read_trades
-from walkforward_trainer.errors import BadData, Reason, RunError, Transient
+from walkforward_trainer.errors import BadConfiguration, BadData, Reason, RunError, Transient
 from walkforward_trainer.pipeline import execute
 from walkforward_trainer.plan import make_plan
 from walkforward_trainer.prepare import Prepared, prepare
@@ -65,7 +67,7 @@ def log(tmp_path: Path) -> Path:
 
 
 def read(path: Path, as_of_ms: int = END, **options: Any) -> Trades:
-    source = Source(field="data", uri=path.as_uri(), format=options.pop("format", "jsonl"))
+    source = Source(field="data", uri=path.as_uri(), format=DataFormat(options.pop("format", "jsonl")))
     return read_trades(Access(allow_file=True), source, zone="Etc/UTC", as_of_ms=as_of_ms, **options)
 
 
@@ -166,6 +168,16 @@ class TestRows:
         found = read(path, format="csv", results=False)
         assert len(found) == 1
         assert np.isnan(found.pnl[0])
+
+
+def test_one_mapping_of_names_serves_every_reader_of_the_log(log: Path) -> None:
+    records = [{"px" if name == "id" else name: value for name, value in record.items()} for record in lines(log)]
+    names = {"fill_price": "px", "opened_at": "opened_at"}
+    source = Source(field="data.trades", uri=rewrite(log, records).as_uri(), format=DataFormat.JSONL, columns=names)
+    found = read_trades(Access(allow_file=True), source, zone="Etc/UTC", as_of_ms=END, results=False)
+    assert found.frame.get_column("fill_price").to_list() == [float(index) for index in range(120)]
+    with pytest.raises(BadConfiguration, match=r"data\.trades\.columns: 'fil_price' is no column that is read here"):
+        read_trades(Access(allow_file=True), replace(source, columns={"fil_price": "px"}), zone="Etc/UTC", as_of_ms=END)
 
 
 class TestHistory:

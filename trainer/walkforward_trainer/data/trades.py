@@ -38,6 +38,8 @@ PREFIX: Final = "f_"
 TIMES: Final = (Column("opened_at", Kind.TIME), Column("closed_at", Kind.TIME))
 """The bound of ``asOf`` is on the time opened, which every row has; what closed later is left out afterwards."""
 WORDS: Final = (Column("symbol", Kind.TEXT, required=False), Column("status", Kind.TEXT, required=False))
+EXECUTION: Final = tuple(Column(name, required=False) for name in ("expected_price", "fill_price", "slippage_pct", "volatility_pct"))
+"""What the execution calibrator reads; always read, so that one mapping of names serves whoever reads the log."""
 CLOSED: Final = "CLOSED"
 SIDES: Final = {"1": 1.0, "+1": 1.0, "long": 1.0, "buy": 1.0, "-1": -1.0, "short": -1.0, "sell": -1.0}
 
@@ -107,7 +109,8 @@ def read_trades(
     import polars as pl  # noqa: PLC0415 - the command line answers before it loads
 
     columns = [*TIMES, *WORDS, Column("side", Kind.RAW, required=results), Column("pnl_pct", required=results)]
-    columns += [Column("mae_pct", required=False), *extra]
+    named = {column.name for column in extra}
+    columns += [Column("mae_pct", required=False), *extra, *(column for column in EXECUTION if column.name not in named)]
     frames = [_closed(part.frame, as_of_ms) for part in read(access, source, columns, Span(until_ms=as_of_ms + 1), zone=zone)]
     frames = [frame for frame in frames if frame.height]
     if not frames:
