@@ -26,6 +26,7 @@ import numpy as np
 
 from walkforward_core.objectstore import open_store
 from walkforward_trainer.errors import BadConfiguration, BadData, Reason
+from walkforward_trainer.data.sources import Access
 from walkforward_trainer.pipeline import prepare_all
 from walkforward_trainer.plan import make_plan
 from walkforward_trainer.publish import publish
@@ -123,7 +124,7 @@ class Experiment:
             The data cannot be read, or are not what the spec says.
         """
         now = time.time_ns() // 1_000_000
-        return Rows(prepare_all(self.run, self.plan, self._artifacts(), allow_file=self.allow_file, now_ms=now))
+        return Rows(prepare_all(self.run, self.plan, self._artifacts(), Access(allow_file=self.allow_file), now_ms=now))
 
     def train(self, rows: Rows, *, force: bool = False) -> Candidate:
         """Return the fitted model, judged by the gates of the spec.

@@ -43,11 +43,12 @@ def execute(run: RunDocument, *, allow_file: bool, now_ms: int, shard: int = 0) 
     try:
         with store_errors("artifacts.uri"):
             store = open_store(run.spec.artifacts.uri, allow_file=allow_file)
+        access = Access(allow_file=allow_file)
         if run.part is RunPart.SHARD:
             # the run's own result is that of the pod which gathers
-            result = _shard(run, store, shard, progress, allow_file=allow_file, now_ms=now_ms)
+            result = _shard(run, store, shard, progress, access, now_ms=now_ms)
         else:
-            result = _run(run, store, progress, allow_file=allow_file, now_ms=now_ms)
+            result = _run(run, store, progress, access, now_ms=now_ms)
             with store_errors("artifacts.uri"):
                 put_result(store, run.spec.artifacts.uri, result)
     except RunError as error:
@@ -69,20 +70,20 @@ class _Progress:
     unmet: tuple[str, ...] | None = None
 
 
-def _run(run: RunDocument, store: ObjectStore, progress: _Progress, *, allow_file: bool, now_ms: int) -> ResultDocument:
+def _run(run: RunDocument, store: ObjectStore, progress: _Progress, access: Access, *, now_ms: int) -> ResultDocument:
     plan = make_plan(run)
     if run.mode is RunMode.CALIBRATE:
         from walkforward_trainer.calibrator.run import calibrate  # noqa: PLC0415 - polars loads when there is something to read
 
-        return calibrate(run, plan, store, Access(allow_file=allow_file))
+        return calibrate(run, plan, store, access)
     if run.mode is RunMode.DRY_RUN and plan.kind is DataKind.TICKS and run.part is RunPart.WHOLE and len(run.spec.data.symbols) == 1:
         from walkforward_trainer.look import look_at_ticks  # noqa: PLC0415 - polars loads when there is something to read
 
-        seen = look_at_ticks(run, plan, Access(allow_file=allow_file))
+        seen = look_at_ticks(run, plan, access)
         if seen is not None:
             progress.unmet = seen.unmet
             return _looked(run, seen)
-    prepared = prepare_all(run, plan, store, allow_file=allow_file, now_ms=now_ms)
+    prepared = prepare_all(run, plan, store, access, now_ms=now_ms)
     progress.unmet = prepared.unmet
     plan = with_features(plan, run.spec.recipe, prepared.rows.names)
     missing = "; ".join(prepared.unmet)
@@ -98,7 +99,7 @@ def _run(run: RunDocument, store: ObjectStore, progress: _Progress, *, allow_fil
         return ResultDocument(run=run.run, verdict=RunVerdict.DRY_RUN, reason=Reason.WOULD_TRAIN, message=message, metrics=found)
     from walkforward_trainer.train import train  # noqa: PLC0415 - onnx loads when there is something to train
 
-    return train(run, _with_costs(run, plan, store, allow_file=allow_file), prepared, store)
+    return train(run, _with_costs(run, plan, store, access), prepared, store)
 
 
 def _looked(run: RunDocument, seen: Look) -> ResultDocument:
@@ -109,7 +110,7 @@ def _looked(run: RunDocument, seen: Look) -> ResultDocument:
     return ResultDocument(run=run.run, verdict=RunVerdict.DRY_RUN, reason=Reason.WOULD_TRAIN, message=seen.message, metrics=seen.metrics)
 
 
-def _with_costs(run: RunDocument, plan: Plan, store: ObjectStore, *, allow_file: bool) -> Plan:
+def _with_costs(run: RunDocument, plan: Plan, store: ObjectStore, access: Access) -> Plan:
     """Return the plan with the costs of this run: what was measured and counted up to its ``asOf``."""
     from walkforward_trainer.calibrator.run import closed_trades  # noqa: PLC0415 - numpy loads when there is something to train
 
@@ -120,37 +121,37 @@ def _with_costs(run: RunDocument, plan: Plan, store: ObjectStore, *, allow_file:
             store,
             artifacts=run.spec.artifacts.uri,
             as_of_ms=plan.as_of_ms,
-            closed_trades=lambda: closed_trades(plan, Access(allow_file=allow_file)),
+            closed_trades=lambda: closed_trades(plan, access),
         )
     return replace(plan, costs=costs)
 
 
-def _shard(run: RunDocument, store: ObjectStore, index: int, progress: _Progress, *, allow_file: bool, now_ms: int) -> ResultDocument:
+def _shard(run: RunDocument, store: ObjectStore, index: int, progress: _Progress, access: Access, *, now_ms: int) -> ResultDocument:
     """Return how one symbol of several ended; its rows are written for the pod that gathers."""
     from walkforward_trainer.shards import put_shard, shard_result  # noqa: PLC0415 - numpy loads when there is something to read
 
-    prepared = _of_symbol(run, make_plan(run), index, allow_file=allow_file, now_ms=now_ms)
+    prepared = _of_symbol(run, make_plan(run), index, access, now_ms=now_ms)
     progress.unmet = prepared.unmet
     put_shard(store, run, index, prepared)
     return shard_result(run, index, prepared)
 
 
-def prepare_all(run: RunDocument, plan: Plan, store: ObjectStore, *, allow_file: bool, now_ms: int) -> Prepared:
+def prepare_all(run: RunDocument, plan: Plan, store: ObjectStore, access: Access, *, now_ms: int) -> Prepared:
     """Return the rows of every symbol: those that shards have left, or read here and now."""
     from walkforward_trainer.shards import get_shards, pool  # noqa: PLC0415 - numpy loads when there is something to read
 
     if run.part is RunPart.GATHER:
         return pool(get_shards(store, run))
     symbols = range(len(run.spec.data.symbols))
-    return pool([_of_symbol(run, plan, index, allow_file=allow_file, now_ms=now_ms) for index in symbols])
+    return pool([_of_symbol(run, plan, index, access, now_ms=now_ms) for index in symbols])
 
 
-def _of_symbol(run: RunDocument, plan: Plan, index: int, *, allow_file: bool, now_ms: int) -> Prepared:
+def _of_symbol(run: RunDocument, plan: Plan, index: int, access: Access, *, now_ms: int) -> Prepared:
     from walkforward_trainer.prepare import prepare  # noqa: PLC0415 - polars loads when there is something to read
 
     plan = replace(plan, symbol=run.spec.data.symbols[index])
     try:
-        return prepare(run, plan, Access(allow_file=allow_file), now_ms=now_ms)
+        return prepare(run, plan, access, now_ms=now_ms)
     except RunError as error:
         if len(run.spec.data.symbols) == 1:
             raise
