@@ -124,6 +124,15 @@ def test_a_single_missing_price_is_not_stepped_over(column: str) -> None:
     assert {name for name in OF_BARS if not np.isnan(found[name]) and found[name] != before[name]} == set()
 
 
+@pytest.mark.parametrize("price", ["high", "low"])
+def test_the_parabolic_says_that_a_price_of_its_window_is_missing(price: str) -> None:
+    bars = random_bars(9, 400)
+    columns = {field: getattr(bars, field).copy() for field in ("open", "high", "low", "close", "volume")}
+    columns[price][200] = np.nan
+    found = compute(Bars(time=bars.time, **columns), ["psar_96"])[96:, 0]
+    assert (np.flatnonzero(np.isnan(found)) + 96).tolist() == list(range(200, 297))
+
+
 def test_formulae_cannot_change_what_the_next_one_reads() -> None:
     bars = random_bars(1, 400)
     sheet = Sheet.over(bars)

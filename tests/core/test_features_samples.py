@@ -122,6 +122,15 @@ def test_a_client_with_the_last_day_has_the_trainers_bits(seed: int, start: int,
         assert latest(samples, names).tobytes() == whole[-1].tobytes()
 
 
+def test_rows_without_their_lookback_are_missing() -> None:
+    """Even where the answer lies nearer: a client's history begins anywhere."""
+    x = compute(random_samples(3, 1_500), EVERY)
+    for index, name in enumerate(EVERY):
+        back = FEATURES[name].lookback
+        assert np.isnan(x[:back, index]).all(), name
+        assert np.isfinite(x[back:, index]).all(), name
+
+
 def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     samples = random_samples(5, 15_000, missing=0.002)
     at_once = compute(samples, EVERY)
