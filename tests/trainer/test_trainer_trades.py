@@ -334,7 +334,7 @@ def test_a_log_beside_bars_says_for_how_long_was_traded(tmp_path: Path) -> None:
     run = run_document(found, timestamp(int(bars.time[-1])))
     missing = prepare(run, make_plan(run), Access(allow_file=True), now_ms=NOW).unmet
     # those of Y are not those of X
-    assert missing[1] == "eligibility.minClosedTrades: 30 closed trades in data.trades, 75 wanted"
-    assert missing[0].startswith("eligibility.minAge: the closed trades of data.trades span 5d")
+    assert missing[1] == "eligibility.minClosedTrades: 30 closed trades in data.trades (30 more are of Y), 75 wanted"
+    assert missing[0].startswith("eligibility.minAge: the closed trades of data.trades (30 more are of Y) span 5d")
     smoke = run_document(found, timestamp(int(bars.time[-1])), mode="Smoke")
     assert prepare(smoke, make_plan(smoke), Access(allow_file=True), now_ms=NOW).unmet == (missing[0].replace("14d wanted", "7d wanted"),)

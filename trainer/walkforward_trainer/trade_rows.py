@@ -13,7 +13,7 @@ from walkforward_trainer.data.history import keep, row_digests
 from walkforward_trainer.data.quality import QualityFacts
 from walkforward_trainer.data.sources import Source
 from walkforward_trainer.data.tables import Column
-from walkforward_trainer.data.trades import PREFIX, bad_trade, feature_names, feature_values, read_trades, trades_digest
+from walkforward_trainer.data.trades import PREFIX, bad_trade, feature_names, feature_values, of_symbols, read_trades, trades_digest
 from walkforward_trainer.dataset import Dataset, FixedColumns
 from walkforward_trainer.eligibility import Log
 from walkforward_trainer.errors import BadData, Reason
@@ -76,14 +76,14 @@ def trade_rows(inputs: Inputs) -> Rows:
 
 
 def trade_log(access: Access, plan: Plan, rows: Trades | None) -> Log | None:
-    """Return the closed trades that eligibility asks for: those of ``data.trades``, else the rows where they are trades."""
+    """Return the closed trades that eligibility asks for: of the run's symbols in ``data.trades``, else the rows where they are trades."""
     if plan.data.trades is not None:
         source = Source.of("data.trades", plan.data.trades)
-        trades = read_trades(access, source, zone=plan.data.time_zone, as_of_ms=plan.as_of_ms, results=False)
-        # a log of several symbols counts for the one that is trained on
-        if len(trades) and (trades.symbol != "").all():
-            trades = trades[trades.symbol == plan.symbol]
-        return _log(trades, "data.trades")
+        trades = read_trades(access, source, zone=plan.data.time_zone, as_of_ms=plan.as_of_ms, symbol=plan.symbol, results=False)
+        own = of_symbols(trades, plan.data.symbols)
+        others = sorted(set(trades.symbol[~own].tolist()))[:3]
+        where = f"data.trades ({int((~own).sum())} more are of {', '.join(others)})" if others else "data.trades"
+        return _log(trades[own], where)
     return None if rows is None else _log(rows, "data")
 
 

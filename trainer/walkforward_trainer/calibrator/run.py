@@ -15,7 +15,7 @@ from walkforward_trainer.calibrator.document import Calibration, RegimeBy, copy_
 from walkforward_trainer.calibrator.measure import Executions, measure
 from walkforward_trainer.data.columns import Column
 from walkforward_trainer.data.sources import Source
-from walkforward_trainer.data.trades import read_trades
+from walkforward_trainer.data.trades import of_symbols, read_trades
 from walkforward_trainer.errors import BadConfiguration, BadData, Reason
 from walkforward_trainer.pointer import move_forward
 from walkforward_trainer.specfile import instant, timestamp
@@ -53,7 +53,7 @@ def calibrate(run: RunDocument, plan: Plan, store: ObjectStore, access: Access) 
         )
     with stage("trades"):
         trades = read_trades(access, source, zone=plan.data.time_zone, as_of_ms=plan.as_of_ms, symbol=plan.symbol, extra=COLUMNS)
-        measured = executions(trades[np.isin(trades.symbol, plan.data.symbols)], source.field)
+        measured = executions(trades[of_symbols(trades, plan.data.symbols)], source.field)
     if len(measured.slip) < MIN_TRADES:
         what = f", {measured.unpriced} more without prices" if measured.unpriced else ""
         message = (
@@ -81,7 +81,7 @@ def closed_trades(plan: Plan, access: Access) -> int | None:
     if source is None:
         return None
     trades = read_trades(access, source, zone=plan.data.time_zone, as_of_ms=plan.as_of_ms, symbol=plan.symbol, results=False)
-    return int(np.isin(trades.symbol, plan.data.symbols).sum())
+    return int(of_symbols(trades, plan.data.symbols).sum())
 
 
 def executions(trades: Trades, field: str) -> Executions:

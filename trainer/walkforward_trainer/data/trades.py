@@ -17,6 +17,7 @@ import numpy as np
 from walkforward_trainer.data.sources import Span
 from walkforward_trainer.data.tables import Column, Kind, read
 from walkforward_trainer.errors import BadData, Reason
+from walkforward_trainer.kinds import EVERY_SYMBOL
 from walkforward_trainer.specfile import timestamp
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     Vector = npt.NDArray[np.float64]
     Times = npt.NDArray[np.int64]
 
-__all__ = ["PREFIX", "Trades", "bad_trade", "feature_names", "feature_values", "read_trades", "trades_digest"]
+__all__ = ["PREFIX", "Trades", "bad_trade", "feature_names", "feature_values", "of_symbols", "read_trades", "trades_digest"]
 
 PREFIX: Final = "f_"
 """Columns of this prefix are features, where ``overrides.features`` names none."""
@@ -129,6 +130,13 @@ def read_trades(
         adverse=np.abs(_numbers(frame, "mae_pct")) / 100.0,
         frame=frame,
     )
+
+
+def of_symbols(trades: Trades, symbols: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Return which trades are of ``symbols``, shape (n,); :data:`EVERY_SYMBOL` stands for all."""
+    if EVERY_SYMBOL in symbols:
+        return np.ones(len(trades), np.bool_)
+    return np.isin(trades.symbol, list(symbols))
 
 
 def feature_names(trades: Trades, asked: Sequence[str]) -> tuple[str, ...]:
