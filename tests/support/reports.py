@@ -22,6 +22,36 @@ HOUR = 3_600_000
 START = instant("2024-01-08T01:00:00Z", "start")
 ROUND_TRIP = 2e-4
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&\u202egnp.exe\x00" + "w" * 200
+FILTER = Table(
+    name="filter",
+    title="Rules alone against rules with the model",
+    note="The same occasions; the model may only forbid a trade that the rule would make.",
+    columns=("", "rules alone", "rules with the model"),
+    rows=(
+        ("trades", 1900.0, 1234.0),
+        ("trades that win", 0.4821, 0.5217),
+        ("mean net return", -1.5e-5, 2.5e-5),
+        ("drawdown", -0.0912, None),
+    ),
+    units=("", "share", "bps", "share"),
+)
+FORENSIC = Table(
+    name="forensic",
+    title="Forensic report",
+    note="Five causes for which a trained model may be of no use.",
+    columns=("cause", "found", "numbers", "what to do", "value"),
+    rows=(
+        ("ClassImbalance", "no", "classes 45% / 10% / 46%, asked for 40% / 20% / 40%", "", 0.05),
+        ("OneMethodology", "yes", "the recipe has no numbers of its own for 5m", "use a timeframe that the recipe has numbers for", None),
+    ),
+)
+CLASSES = Table(
+    name="classes",
+    title="Classes",
+    columns=("class", "share of answers", "share of predictions", "standard deviation"),
+    rows=(("down", 0.43, 0.45, 0.4306), ("neutral", 0.0955, 0.162, 0.1974), ("up", 0.475, 0.387, 0.4199)),
+    column_units=("", "share", "share", ""),
+)
 
 
 def gate(name: str, value: float | None, threshold: float, verdict: Verdict, **more: Any) -> GateRecord:
@@ -121,15 +151,7 @@ def made(*, classes: int = 2, rows: int = 1_900, features: int = 18, seed: int =
         days=days(t0, hit, p[:, -1], 5),
         features=importance(columns, [rng.random(features) ** 3, rng.random(features) ** 2]),
         drift=newest_drift(x, score, make_reference(x, columns, score)),
-        tables=(
-            Table(
-                name="filter",
-                title="Rules alone against rules with the model",
-                note="The same occasions; the model may only forbid a trade that the rule would make.",
-                columns=("", "rules alone", "rules with the model"),
-                rows=(("trades", float(rows), 1234.0), ("share of trades that win", 0.4821, 0.5217), ("largest drawdown", -0.0912, None)),
-            ),
-        ),
+        tables=(FILTER,) if classes == 2 else (FORENSIC, CLASSES),
     )
 
 

@@ -9,7 +9,7 @@ import msgspec
 from walkforward_core.durations import format_ms
 from walkforward_trainer.report.figures import bps, number, share, shown
 from walkforward_trainer.report.markup import Markup, el, join
-from walkforward_trainer.report.sections.parts import block, cell, facts, figure_cell, table
+from walkforward_trainer.report.sections.parts import block, facts, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -88,18 +88,18 @@ def _table(one: Table) -> Markup:
     across = one.column_units or ("",) * len(one.columns)
     words = [index for index in range(len(one.columns)) if any(index and isinstance(row[index], str) for row in one.rows)]
     rows = [
-        [_cell(value, unit or across[index], first=index == 0) for index, value in enumerate(row)]
+        [_cell(value, unit or across[index], one.columns[index], first=index == 0) for index, value in enumerate(row)]
         for row, unit in zip(one.rows, units, strict=True)
     ]
-    return block(one.title, table(one.columns, rows, name=one.title, left=words), lead=one.note)
+    return block(one.title, table(one.columns, rows, name=one.title, left=words, kind="cards" if words else ""), lead=one.note)
 
 
-def _cell(value: str | float | None, unit: str, *, first: bool) -> Markup:
+def _cell(value: str | float | None, unit: str, column: str, *, first: bool) -> Markup:
     if first:
         return el("th", shown(value), scope="row")
     if isinstance(value, str):
-        return cell(value)
-    return figure_cell(UNITS.get(unit, shown)(value))
+        return el("td", value, data_label=column)
+    return el("td", UNITS.get(unit, shown)(value), class_="n none" if value is None else "n", data_label=column)
 
 
 def _facts(title: str, values: Mapping[str, Any]) -> Markup | None:
