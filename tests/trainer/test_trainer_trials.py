@@ -158,7 +158,8 @@ def test_without_a_sharpe_ratio_nothing_is_deflated() -> None:
 
 
 def test_a_search_brings_its_trials_and_its_overfitting() -> None:
-    search: Any = SimpleNamespace(trials=100, sharpes=(0.1, 0.2), overfitting=0.3)
+    search: Any = SimpleNamespace(trials=100, sharpes=(0.1, 0.2), overfitting=0.3, limited=True)
     net = np.random.default_rng(1).normal(0.1, 1.0, 500)
     assert tried(evidence(net), search) == (100, (0.1, 0.2))
     assert deflate(evidence(net), Totals(trials=100, effective=100.0, variance=0.01), search)["pbo"] == 0.3
+    assert deflate(evidence(net), Totals(trials=100, effective=100.0, variance=0.01), search)["tuningTimeLimited"] == 1.0

@@ -4,8 +4,10 @@ A model's own scores on rows that it has learned from would flatter it. So each 
 same code, and asked by ONNX Runtime for rows that it has not seen:
 
 - *inner* folds (PurgedKFold, always): their log-odds fit meta model and calibrator, and are the score's reference;
-- *evaluation* splits (the spec's scheme): each has a meta model and a calibrator fitted without its test rows, and its whole graph
-  is asked for them. Every metric and gate reads these answers, no other.
+- *evaluation* splits (the spec's scheme): each has base models, and inner folds of its own for meta model and calibrator, all of them of
+  its training rows alone, and its whole graph is asked for the test rows. Every metric and gate reads these answers, no other.
+
+A calibrator fitted on answers of models that have learned from the test rows would know their sign, though it never saw one of them.
 
 PurgedKFold and WalkForward ship a model of every row of the window. A Holdout ships the very model that was tested: base models of its
 training rows, the meta model of inner folds of these, the calibrator of the rows between training and test where there are such.
@@ -15,16 +17,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from walkforward_core.api.recipe import Scheme
+from walkforward_core.api.recipe import Calibration, Scheme
 from walkforward_core.decision import decision_score
 from walkforward_trainer.graph import base_graph, full_graph
 from walkforward_trainer.heads import HeadFits, finish_heads
 from walkforward_trainer.learn import Learned, learn
 from walkforward_trainer.parallel import side_by_side
+from walkforward_trainer.resolved import Join
 from walkforward_trainer.runtime import run, run_all
 from walkforward_trainer.splits import embargo_of, evaluation_splits, holdout, inner_splits
 from walkforward_trainer.tail import Tail, TailKind, fit_calibrators, fit_join, fit_tail
@@ -46,6 +49,9 @@ if TYPE_CHECKING:
     Index = npt.NDArray[np.intp]
 
 __all__ = ["Fitted", "fit"]
+
+NESTED: Final = 3
+"""Inner folds of an evaluation split."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,12 +87,13 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Parts:
-    """What was learned: out-of-fold log-odds ``z`` of every row, the shipped models, those of each split, and the shipped tail."""
+    """What was learned: out-of-fold log-odds ``z`` of every row, shipped models and tail, models and tail of each split."""
 
     z: Vector
     shipped: Learned
     folds: list[Learned]
     tail: Tail
+    tails: list[Tail]
     held: Index | None
 
 
@@ -103,7 +110,7 @@ def fit(rows: Dataset, plan: Plan) -> Fitted:
     splits = evaluation_splits(rows, plan)
     kind = TailKind(plan.classes, plan.recipe.join, plan.recipe.weights, plan.calibration)
     parts = _held_out(rows, plan, kind) if plan.validation.scheme is Scheme.HOLDOUT else _crossed(rows, plan, splits, kind)
-    unseen_p, answers = _unseen(rows, plan, splits, parts, kind)
+    unseen_p, answers = _unseen(rows, splits, parts, kind)
     heads = finish_heads(rows, plan, HeadFits(splits, answers, parts.shipped.heads, parts.held))
     return Fitted(
         model=full_graph(
@@ -128,29 +135,47 @@ def _crossed(rows: Dataset, plan: Plan, splits: list[Split], kind: TailKind) -> 
     """Learn for PurgedKFold and WalkForward: every row trains what is shipped."""
     everything = np.arange(len(rows), dtype=np.intp)
     same = plan.validation.scheme is Scheme.PURGED_K_FOLD
-    inner = splits if same else inner_splits(rows, plan, everything)
+    inner = splits if same else inner_splits(rows, plan, everything, plan.folds)
     jobs = [lambda: learn(rows, plan, everything, "the window", plan.model)]
     jobs += [_fold(rows, plan, split, index, heads=same, evaluation=same) for index, split in enumerate(inner)]
     jobs += [] if same else [_fold(rows, plan, split, index, heads=True, evaluation=True) for index, split in enumerate(splits)]
+    # a vote without a calibrator learns nothing
+    free = kind.join is Join.VOTE and kind.calibration is Calibration.NONE
+    nested = [] if free else [inner_splits(rows, plan, split.train, NESTED) for split in splits]
+    jobs += [_fold(rows, plan, part, index, heads=False, evaluation=True) for index, parts in enumerate(nested) for part in parts]
     shipped, *learned = side_by_side(jobs, what="fit")
-    z = np.full((len(rows), learned[0].wide), np.nan)
-    for split, fold in zip(inner, learned[: len(inner)], strict=True):
+    folds = learned[: len(learned) - NESTED * len(nested)]
+    z = _log_odds(len(rows), inner, folds[: len(inner)])
+    tail = _tail(rows, plan, z, everything, kind)
+    tails = [tail] * len(splits) if free else []
+    for index, parts in enumerate(nested):
+        start = len(folds) + index * NESTED
+        tails.append(_tail(rows, plan, _log_odds(len(rows), parts, learned[start : start + NESTED]), splits[index].train, kind))
+    return _Parts(z, shipped, folds if same else folds[len(inner) :], tail, tails, None)
+
+
+def _log_odds(count: int, splits: list[Split], learned: list[Learned]) -> Vector:
+    """Return what each split's models say to its test rows, NaN elsewhere, shape (count, m · (classes - 1))."""
+    z = np.full((count, learned[0].wide), np.nan)
+    for split, fold in zip(splits, learned, strict=True):
         z[split.test] = fold.z
-    known = np.flatnonzero(rows.known)
-    tail = fit_tail(z[known], rows.y[known], weighed(rows, plan, known), kind)
-    return _Parts(z, shipped, learned if same else learned[len(inner) :], tail, None)
+    return z
+
+
+def _tail(rows: Dataset, plan: Plan, z: Vector, train: Index, kind: TailKind) -> Tail:
+    """Return meta model and calibrator of the labelled rows among ``train``."""
+    known = train[rows.known[train]]
+    return fit_tail(z[known], rows.y[known], weighed(rows, plan, known), kind)
 
 
 def _held_out(rows: Dataset, plan: Plan, kind: TailKind) -> _Parts:
     """Learn for a Holdout: what is tested is what is shipped."""
     parts = holdout(rows.t0, rows.t1, plan.validation, embargo_of(rows, plan))
-    inner = inner_splits(rows, plan, parts.train)
+    inner = inner_splits(rows, plan, parts.train, plan.folds)
     jobs = [lambda: learn(rows, plan, parts.train, "the training rows", plan.model)]
     jobs += [_fold(rows, plan, split, index, heads=False, evaluation=False) for index, split in enumerate(inner)]
     shipped, *learned = side_by_side(jobs, what="fit")
-    z = np.full((len(rows), shipped.wide), np.nan)
-    for split, fold in zip(inner, learned, strict=True):
-        z[split.test] = fold.z
+    z = _log_odds(len(rows), inner, learned)
     rest = np.setdiff1d(np.arange(len(rows)), parts.train, assume_unique=True)
     z[rest] = run(base_graph([base.part for base in shipped.bases], rows.x.shape[1]), rows.x[rest])
     train = parts.train[rows.known[parts.train]]
@@ -158,7 +183,8 @@ def _held_out(rows: Dataset, plan: Plan, kind: TailKind) -> _Parts:
     held = parts.calibration[rows.known[parts.calibration]]
     on = held if len(held) else train
     calibrators = fit_calibrators(join.joined(z[on]), rows.y[on], weighed(rows, plan, on), kind)
-    return _Parts(z, shipped, [shipped], Tail(kind.classes, join, calibrators), parts.calibration if len(held) else None)
+    tail = Tail(kind.classes, join, calibrators)
+    return _Parts(z, shipped, [shipped], tail, [tail], parts.calibration if len(held) else None)
 
 
 def _fold(rows: Dataset, plan: Plan, split: Split, index: int, *, heads: bool, evaluation: bool) -> Callable[[], Learned]:
@@ -167,19 +193,15 @@ def _fold(rows: Dataset, plan: Plan, split: Split, index: int, *, heads: bool, e
     return lambda: learn(rows, plan, split.train, where, parameters, test=split.test, heads=heads)
 
 
-def _unseen(rows: Dataset, plan: Plan, splits: list[Split], parts: _Parts, kind: TailKind) -> tuple[Vector, list[Mapping[str, Vector]]]:
+def _unseen(rows: Dataset, splits: list[Split], parts: _Parts, kind: TailKind) -> tuple[Vector, list[Mapping[str, Vector]]]:
     """Return the probabilities of each tested row by a whole graph, tail included, that has not seen it, and each split's further heads."""
 
-    def ask(split: Split, fold: Learned) -> list[npt.NDArray[np.float32]]:
-        if parts.held is None and plan.validation.scheme is not Scheme.HOLDOUT:
-            train = split.train[rows.known[split.train]]
-            tail = fit_tail(parts.z[train], rows.y[train], weighed(rows, plan, train), kind)
-        else:
-            tail = parts.tail
+    def ask(split: Split, fold: Learned, tail: Tail) -> list[npt.NDArray[np.float32]]:
         graph = full_graph([base.part for base in fold.bases], tail, rows.names, {}, fold.head_parts, check=False)
         return run_all(graph, rows.x[split.test], [])
 
-    answers = side_by_side([partial(ask, split, fold) for split, fold in zip(splits, parts.folds, strict=True)])
+    jobs = [partial(ask, split, fold, tail) for split, fold, tail in zip(splits, parts.folds, parts.tails, strict=True)]
+    answers = side_by_side(jobs)
     p = np.full((len(rows), kind.classes), np.nan)
     further: list[Mapping[str, Vector]] = []
     for split, fold, answer in zip(splits, parts.folds, answers, strict=True):

@@ -123,10 +123,10 @@ def evaluation_splits(rows: Dataset, plan: Plan) -> list[Split]:
     return _enough(lambda: splitter(rows.t0, rows.t1, plan.folds, embargo))
 
 
-def inner_splits(rows: Dataset, plan: Plan, train: Index) -> list[Split]:
-    """Return purged folds of the rows ``train``: what meta model and calibrator learn from, out of fold."""
+def inner_splits(rows: Dataset, plan: Plan, train: Index, folds: int) -> list[Split]:
+    """Return ``folds`` purged folds of the rows ``train``: what meta model and calibrator learn from, out of fold."""
     embargo = embargo_of(rows, plan)
-    within = _enough(lambda: purged_k_fold(rows.t0[train], rows.t1[train], plan.folds, embargo))
+    within = _enough(lambda: purged_k_fold(rows.t0[train], rows.t1[train], folds, embargo))
     return [Split(train[split.train], train[split.test], split.purged, split.embargoed) for split in within]
 
 

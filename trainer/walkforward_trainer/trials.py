@@ -128,6 +128,9 @@ def deflate(evidence: Evidence, totals: Totals, search: Search | None) -> dict[s
         found[DEFLATED_SHARPE] = deflated(evidence.moments, evidence.independent, totals.effective, variance)
     if search is not None and math.isfinite(search.overfitting):
         found[OVERFITTING] = search.overfitting
+    if search is not None and search.limited:
+        # says in the manifest that the run cannot be repeated to the byte
+        found["tuningTimeLimited"] = 1.0
     return found
 
 

@@ -69,6 +69,8 @@ class Search:
         Sharpe ratio per outcome of each trial that was not.
     overfitting
         Probability of backtest overfitting over these (CSCV); NaN of fewer than two.
+    limited
+        Whether time may have ended it: then another machine may find something else.
     """
 
     model: Model
@@ -77,6 +79,7 @@ class Search:
     pruned: int
     sharpes: tuple[float, ...]
     overfitting: float
+    limited: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,6 +166,7 @@ def search(rows: Dataset, train: Index, plan: Plan) -> Search:
         pruned=len(study.trials) - len(finished),
         sharpes=tuple(float(net.mean() / net.std()) for net in finished if np.ptp(net) > 0),
         overfitting=overfitting(np.stack(finished, axis=1)),
+        limited=plan.tuning.timeout_seconds is not None,
     )
 
 

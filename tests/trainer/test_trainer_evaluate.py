@@ -1,0 +1,158 @@
+"""Evidence: what the gates read of two and three classes, weights, folds; and that no tested row has had a say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from trainer_datasets import dataset, plan_of
+
+from walkforward_core.api.recipe import Calibration, ClassShares, Scheme, Selection, Sizing, Tuning
+from walkforward_core.bundle import Decision, DecisionKind
+from walkforward_core.decision import decision_score
+from walkforward_trainer.evaluate import Evidence, evaluate
+from walkforward_trainer.fit import fit
+from walkforward_trainer.metrics import classes as metrics
+from walkforward_trainer.metrics.sizing import stake
+from walkforward_trainer.resolved import Model
+from walkforward_trainer.splits import evaluation_splits, purged_k_fold
+from walkforward_trainer.tuning import tune
+
+
+def answers(count: int, rows: int = 400, seed: int = 0, **changes: Any) -> tuple[Any, Any]:
+    """Return rows of ``count`` classes and what a model said of them, the last twentieth untested."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, count, rows).astype(float)
+    p = rng.dirichlet(np.ones(count), rows)
+    p[np.arange(rows), y.astype(int)] += 0.7
+    p /= p.sum(axis=1, keepdims=True)
+    p[-rows // 20 :] = np.nan
+    y[5] = np.nan
+    data = dataset(np.zeros((rows, 1), np.float32), y, horizon=5, returns=rng.normal(0, 0.01, rows), **changes)
+    fitted = SimpleNamespace(unseen=decision_score(p[:, -1], p[:, 0], count), unseen_p=p, splits=purged_k_fold(data.t0, data.t1, 4, 0))
+    return data, fitted
+
+
+def evidence(count: int, plan: dict[str, Any] | None = None, **changes: Any) -> Evidence:
+    data, fitted = answers(count, **changes)
+    decision = Decision(kind=DecisionKind.SIGN, threshold=0.6)
+    return evaluate(data, fitted, plan_of(**({"classes": count, "decision": decision} | (plan or {}))))
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_only_labelled_rows_that_were_tested_count(count: int) -> None:
+    found = evidence(count)
+    assert found.row.tolist() == [row for row in range(380) if row != 5]
+    assert found.metrics["outcomes"] == 379
+    assert found.metrics["independent"] == found.independent == 76
+    assert found.confusion.sum() == 379
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_every_metric_of_the_gates_is_there_and_is_that_of_its_function(count: int) -> None:
+    found = evidence(count)
+    wanted = {"auc", "accuracy", "f1", "precisionAtK", "sharpePerOutcome", "expectancy", "profitFactor", "hitRate"}
+    assert wanted <= set(found.metrics)
+    y, p = found.y, found.classes
+    assert found.metrics["auc"] == metrics.area(y, p)
+    assert found.metrics["f1"] == metrics.f1(metrics.confusion(y, p))
+    assert found.hit.tolist() == (y == count - 1).tolist()
+    np.testing.assert_array_equal(found.p, p[:, -1])
+    assert all(np.isfinite(value) for value in found.metrics.values())
+
+
+def test_three_classes_have_a_distribution_and_two_do_not() -> None:
+    three, two = evidence(3), evidence(2)
+    assert {f"distribution.{name}" for name in metrics.distribution(three.classes, 0.6)} < set(three.metrics)
+    assert three.metrics["distribution.eligibilityPct"] == metrics.distribution(three.classes, 0.6)["eligibilityPct"]
+    assert "aucUpDown" in three.metrics
+    assert not any(name.startswith("distribution.") for name in two.metrics)
+
+
+def test_three_classes_are_traded_where_up_or_down_is_probable_enough() -> None:
+    found = evidence(3)
+    down, up = found.classes[:, 0], found.classes[:, 2]
+    np.testing.assert_array_equal(found.model.position, np.where(up > 0.6, 1.0, np.where(down > 0.6, -1.0, 0.0)))
+
+
+def test_metrics_are_taken_with_the_weights_of_the_fit_too() -> None:
+    """A planted error: weights in the fit and not in what is said of it. Both numbers are there, under names that differ."""
+    alike = evidence(3)
+    assert not any(name.startswith("weighted.") for name in alike.metrics)
+    shares = plan_of().target
+    asked = replace(shares, class_target=ClassShares(down=0.45, neutral=0.1, up=0.45))
+    weighted = evidence(3, {"target": asked})
+    assert weighted.metrics["accuracy"] == alike.metrics["accuracy"]
+    table = weighted.confusion
+    factor = np.array([0.45, 0.1, 0.45]) / (table.sum(axis=1) / table.sum())
+    assert weighted.metrics["weighted.accuracy"] == pytest.approx(metrics.accuracy(table * factor[:, None]))
+    own = evidence(2, weight=np.linspace(0.5, 1.5, 400))
+    assert own.metrics["weighted.brier"] != own.metrics["brier"]
+
+
+def test_a_filter_has_its_table_and_kelly_only_who_asks() -> None:
+    decision = Decision(kind=DecisionKind.FILTER, threshold=0.5)
+    found = evidence(2, {"decision": decision, "sizing": Sizing()})
+    assert found.table["rulesOnly"]["tradeCount"] == 379
+    assert found.table["rulesAndModel"]["tradeCount"] == float(found.model.trades) < 379
+    assert found.table["rulesAndModel"]["badTrades"] < found.table["rulesOnly"]["badTrades"]
+    taken = found.model.net[found.model.position != 0]
+    theirs = stake(taken, found.independent * found.model.traded, Sizing())
+    assert theirs is not None
+    assert found.metrics["kelly"] == theirs.kelly
+    assert "kelly" not in evidence(2).metrics
+    assert evidence(2).table == {}
+
+
+def test_numbers_that_cannot_be_had_are_left_out() -> None:
+    never = evidence(2, {"decision": Decision(kind=DecisionKind.SIGN, threshold=1.0)})
+    assert {"sharpePerOutcome", "hitRate", "profitFactor", "probabilisticSharpe"} & set(never.metrics) == set()
+    assert never.metrics["trades"] == 0
+    data, fitted = answers(2)
+    won = evaluate(
+        replace(data, returns=np.full(400, 0.01), base=np.ones(400)), fitted, plan_of(decision=Decision(kind=DecisionKind.FILTER))
+    )
+    assert (won.metrics["profitFactor"], won.metrics["profitFactorCapped"]) == (100.0, 1.0)
+
+
+CASES = [
+    (Scheme.HOLDOUT, {"train_share": 0.7, "calibration_share": 0.15}),
+    (Scheme.HOLDOUT, {"train_share": 0.7, "calibration_share": 0.0}),
+    (Scheme.WALK_FORWARD, {"folds": 3}),
+    (Scheme.PURGED_K_FOLD, {"folds": 3}),
+]
+
+
+@pytest.mark.parametrize(("scheme", "changes"), CASES)
+@pytest.mark.parametrize("calibration", [Calibration.ISOTONIC, Calibration.PLATT])
+def test_what_is_tested_has_no_say_in_the_model_that_tests_it(scheme: Scheme, changes: dict[str, Any], calibration: Calibration) -> None:
+    """Planted errors: scaling, choosing, tuning, stopping, joining or calibrating on tested rows.
+
+    Every answer of the last test block is turned round, and of the rows after it; what the model says there stays the same to the bit.
+    """
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(420, 4)).astype(np.float32)
+    y = ((x[:, 0] + rng.normal(0, 1.0, 420)) > 0).astype(float)
+    plan = plan_of(
+        model=Model(trees=100, depth=3), calibration=calibration, selection=Selection(best=3), embargo_ms=0, tuning=Tuning(trials=1)
+    )
+    plan = replace(plan, validation=replace(plan.validation, scheme=scheme, **changes))
+
+    def said(answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        rows = dataset(x, answers)
+        splits = evaluation_splits(rows, plan)
+        tuned = tune(rows, plan, splits).plan
+        # the shipped model may know every row: only what tests is held to this
+        return fit(rows, replace(tuned, model=plan.model, fold_models=tuned.fold_models)).unseen_p, splits[-1].test
+
+    before, test = said(y)
+    turned = y.copy()
+    turned[test] = 1.0 - turned[test]
+    after, _ = said(turned)
+    np.testing.assert_array_equal(before[test], after[test])
+    earlier = y.copy()
+    earlier[: test[0] // 2] = 1.0 - earlier[: test[0] // 2]
+    assert not np.array_equal(said(earlier)[0][test], before[test]), "rows that train do have a say"

@@ -1,0 +1,116 @@
+"""The forensic report names each of the five causes when it is there, and none when all is well."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from trainer_datasets import dataset, plan_of
+
+from walkforward_core.api.recipe import ClassShares
+from walkforward_trainer.checks import check
+from walkforward_trainer.forensic import Cause, examine, forensic_notes, forensic_tables
+from walkforward_trainer.metrics import classes
+
+GOOD = {"ece": 0.02, "auc": 0.7, "aucError": 0.02, "expectancy": 1e-4}
+SHARES = ClassShares(down=0.4, neutral=0.2, up=0.4)
+
+
+def evidence(p: np.ndarray, y: np.ndarray) -> Any:
+    return SimpleNamespace(classes=p, y=y, confusion=classes.confusion(y, p))
+
+
+def healthy(seed: int = 0, count: int = 600) -> tuple[np.ndarray, np.ndarray]:
+    """Return three classes that are predicted as often as they occur, with probabilities that differ from row to row."""
+    rng = np.random.default_rng(seed)
+    y = rng.choice(3, count, p=[0.4, 0.2, 0.4])
+    p = np.full((count, 3), 0.1)
+    p[np.arange(count), y] += rng.uniform(0.3, 0.7, count)
+    return p / p.sum(axis=1, keepdims=True), y.astype(float)
+
+
+def found(p: np.ndarray, y: np.ndarray, *, metrics: dict[str, float] = GOOD, share: Any = SHARES, plan: Any = None) -> set[Cause]:
+    asked = plan or plan_of(classes=p.shape[1])
+    asked = replace(asked, target=replace(asked.target, class_target=share))
+    rows = dataset(np.zeros((len(y), 1), np.float32), y)
+    return {finding.cause for finding in examine(rows, evidence(p, y), asked, metrics) if finding.found}
+
+
+def test_a_healthy_model_has_none() -> None:
+    assert found(*healthy()) == set()
+
+
+def test_always_neutral_is_an_imbalance() -> None:
+    """The broken 5m model: 91.5 % neutral."""
+    p, y = healthy()
+    p[: int(0.9 * len(p))] = [0.2, 0.65, 0.15]
+    assert found(p, y) == {Cause.CLASS_IMBALANCE}
+
+
+def test_a_rare_class_is_an_imbalance_unless_it_is_weighted_up() -> None:
+    index = np.arange(600)
+    y = np.where(index % 11 == 0, 1.0, np.where(index % 2 == 0, 0.0, 2.0))
+    p = np.full((len(y), 3), 0.1)
+    p[np.arange(len(y)), y.astype(int)] = np.linspace(0.5, 0.9, len(y))
+    assert Cause.CLASS_IMBALANCE in found(p, y, share=None)
+    assert Cause.CLASS_IMBALANCE not in found(p, y)
+
+
+def test_probabilities_that_are_not_shares_are_poorly_calibrated() -> None:
+    assert found(*healthy(), metrics=GOOD | {"ece": 0.2}) == {Cause.POOR_CALIBRATION}
+
+
+def test_knowledge_that_does_not_pay_is_the_wrong_objective() -> None:
+    assert found(*healthy(), metrics=GOOD | {"expectancy": -1e-5}) == {Cause.WRONG_OBJECTIVE}
+    assert found(*healthy(), metrics=GOOD | {"expectancy": -1e-5, "auc": 0.51}) == set(), "who knows nothing has another problem"
+
+
+def test_a_constant_output_is_leakage() -> None:
+    """The broken 24h model: 100 % BUY, no variance."""
+    _, y = healthy()
+    assert found(np.tile([0.3, 0.3, 0.4], (len(y), 1)), y) >= {Cause.FEATURE_LEAKAGE}
+
+
+@pytest.mark.parametrize("metric", ["leakage.shuffledAuc", "leakage.shiftDrop", "leakage.purgeGain"])
+def test_what_the_leak_detector_found_is_leakage(metric: str) -> None:
+    assert found(*healthy(), metrics=GOOD | {metric: 0.9}) == {Cause.FEATURE_LEAKAGE}
+
+
+def test_a_timeframe_without_numbers_of_its_own_is_one_methodology() -> None:
+    plan = plan_of(classes=3)
+    profiled = replace(plan, recipe=replace(plan.recipe, profiles={"5m": plan.recipe}))
+    assert found(*healthy(), plan=profiled) == {Cause.ONE_METHODOLOGY}
+    assert found(*healthy(), plan=replace(profiled, data=type(plan.data)(**{**_fields(plan.data), "timeframe": "5m"}))) == set()
+
+
+def _fields(struct: Any) -> dict[str, Any]:
+    return {name: getattr(struct, name) for name in struct.__struct_fields__}
+
+
+def test_tables_and_notes_say_what_was_found_and_what_to_do() -> None:
+    p, y = healthy()
+    rows, plan = dataset(np.zeros((len(y), 1), np.float32), y), plan_of(classes=3)
+    findings = examine(rows, evidence(p, y), plan, GOOD | {"ece": 0.2})
+    (note,) = forensic_notes(findings)
+    assert "PoorCalibration" in note
+    assert "calibrationShare" in note
+    causes, shares, confidence = forensic_tables(evidence(p, y), plan, findings)
+    assert [row[0] for row in causes.rows] == list(Cause)
+    assert [row[1] for row in causes.rows].count("yes") == 1
+    assert sum(float(row[1] or 0) for row in shares.rows) == pytest.approx(1.0)
+    assert sum(float(row[1] or 0) for row in confidence.rows) == pytest.approx(1.0)
+
+
+def test_checks_run_by_their_names_and_the_gate_asks_for_its_own() -> None:
+    p, y = healthy(count=150)
+    rows, plan = dataset(np.random.default_rng(0).normal(size=(150, 2)).astype(np.float32), y), plan_of(classes=3)
+    seen: Any = evidence(p, y)
+    assert check(rows, plan, seen, GOOD).metrics == {}
+    forensic = check(rows, replace(plan, recipe=replace(plan.recipe, checks=("forensic",))), seen, GOOD)
+    assert set(forensic.metrics) == {f"forensic.{cause[0].lower()}{cause[1:]}" for cause in Cause}
+    both = check(rows, replace(plan, recipe=replace(plan.recipe, checks=("forensic", "leakage"))), seen, GOOD)
+    assert {"leakage.shuffledAuc", "leakage.shiftDrop", "leakage.purgeGain"} < set(both.metrics)
+    assert [table.name for table in both.tables] == ["leakage", "forensic", "classes", "confidence"]
