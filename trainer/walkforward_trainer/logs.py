@@ -94,7 +94,7 @@ class RunLog(logging.Formatter):
             entry["fields"] = fields
         if record.exc_info:
             entry["exception"] = self._shown(self.formatException(record.exc_info))
-        return json.dumps(entry, ensure_ascii=False)
+        return json.dumps(entry, ensure_ascii=False, default=str)
 
     def _text(self, record: logging.LogRecord) -> str:
         clock = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
