@@ -9,15 +9,19 @@ from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from reports import HOSTILE, bare, hostile, made
+from reports import HOSTILE, START, bare, hostile, made
 
+from walkforward_trainer.backtest import backtest
+from walkforward_trainer.report.answers import calibration, confusions, days
 from walkforward_trainer.report.data import Table
 from walkforward_trainer.report.figures import THIN, bps, count, fixed, number, percent, share
 from walkforward_trainer.report.markup import el, text
+from walkforward_trainer.report.money import BASE, MODEL, cost_curve, money
 from walkforward_trainer.report.page import make_page
 from walkforward_trainer.report.scale import linear, times
 
@@ -280,3 +284,24 @@ def test_times_lie_on_days_and_months() -> None:
     ]
     assert times(stamp(2024, 1, 2), stamp(2024, 12, 1), 80).ticks[0].label == "Mar 2024"
     assert [tick.label for tick in times(stamp(2018, 5, 1), stamp(2024, 12, 1), 50).ticks] == [str(year) for year in range(2019, 2025)]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 40])
+def test_hardly_any_outcomes_and_no_trades_at_all(rows: int) -> None:
+    t0, p = START + 3_600_000 * np.arange(rows), np.linspace(0.2, 0.8, rows)
+    y = np.arange(rows) % 2.0
+    idle = backtest(np.zeros(rows), np.full(rows, 0.01), 1e-4)
+    whole = replace(
+        bare(),
+        money=money(t0, {MODEL: idle, BASE: backtest(np.ones(rows), np.full(rows, -0.01), 1e-4)}),
+        costs=cost_curve({MODEL: idle}, 1e-4, rows),
+        calibration=calibration(y, np.column_stack((1 - p, p)), ("no", "yes"), rows),
+        confusion=confusions(y, np.column_stack((1 - p, p)), p, ("no", "yes"), 0.4),
+        days=days(t0, y, p, 20),
+        features={"a": 0.0},
+    )
+    page = make_page(whole)
+    assert "nan" not in page.decode().replace("nance", "")
+    assert Page(page).tags
+    assert whole.costs is None
+    assert (whole.days is None) == (rows == 1)
