@@ -17,8 +17,10 @@ from walkforward_trainer.data.tables import Column, Kind
 from walkforward_trainer.data.tables import read as table
 from walkforward_trainer.errors import BadConfiguration, BadData, Reason, RunError
 from walkforward_trainer.plan import make_plan
+from walkforward_trainer.specfile import timestamp
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 AS_OF = "2024-01-02T00:00:00Z"
@@ -241,3 +243,150 @@ def test_nothing_there(tmp_path: Path) -> None:
     with pytest.raises(BadData, match=r"neither a file nor a prefix with \.parquet or \.pq files") as caught:
         read(tmp_path / "nowhere", format="parquet")
     assert caught.value.reason is Reason.DATA_NOT_FOUND
+
+
+class TestColumns:
+    """Names that differ, and what is said when one is wrong."""
+
+    def test_names_are_mapped(self, tmp_path: Path) -> None:
+        table = frame().rename({"time": "kline_open", "volume": "Qty", "close": "Last "})
+        raw = read(
+            write(table, tmp_path / "b.parquet"), format="parquet", columns={"time": "kline_open", "volume": "qty", "close": "Last "}
+        )
+        np.testing.assert_allclose(raw.bars.close, 1 + np.arange(24) / 100)
+        assert raw.bars.volume[3] == 3.0
+
+    def test_a_mapping_goes_before_a_column_of_our_own_name(self, tmp_path: Path) -> None:
+        table = frame().with_columns(adjusted=pl.col("close") * 2)
+        raw = read(write(table, tmp_path / "b.csv"), columns={"close": "adjusted"})
+        assert raw.bars.close[0] == 2.0
+
+    @pytest.mark.parametrize(
+        ("table", "columns", "words"),
+        [
+            (
+                frame().rename({"close": "clse"}),
+                {},
+                r"no column close among 'time', 'open', .*; the nearest is 'clse'; write data\.columns: \{close: clse\}, or rename",
+            ),
+            (frame(), {"close": "last"}, r"no column last \(close\) among 'time', 'open'.*; write data\.columns: \{close: "),
+            (frame().rename({"volume": "tick_volume"}), {}, r"no column volume .*; the nearest is 'tick_volume'"),
+            (
+                frame().select("time"),
+                {},
+                r"no column open, high, low, close, volume among 'time'; write data\.columns: \{open: its name there\}",
+            ),
+        ],
+    )
+    def test_missing_columns_name_the_nearest(self, tmp_path: Path, table: pl.DataFrame, columns: dict[str, str], words: str) -> None:
+        with pytest.raises(BadData, match=words) as caught:
+            read(write(table, tmp_path / "b.csv"), columns=columns)
+        assert caught.value.reason is Reason.COLUMN_MISSING
+        assert "b.csv" in str(caught.value)
+
+    def test_a_mapping_that_nobody_reads(self, tmp_path: Path) -> None:
+        with pytest.raises(
+            BadConfiguration, match=r"data\.columns: 'clse' is no column that is read here; did you mean 'close'\?"
+        ) as caught:
+            read(write(frame(), tmp_path / "b.csv"), columns={"clse": "close"})
+        assert caught.value.reason is Reason.SPEC_INVALID
+
+    def test_the_first_value_that_is_no_number_is_shown_with_its_time(self, tmp_path: Path) -> None:
+        table = frame().with_columns(pl.Series("volume", [str(i) if i != 7 else "n/a" for i in range(30)]))
+        with pytest.raises(BadData, match=r"column 'volume' is String, not a number \(first value 'n/a' at 2024-01-01T07:00:00Z\)"):
+            read(write(table, tmp_path / "b.csv"))
+
+    def test_nested_fields_and_patterns_of_columns(self, tmp_path: Path) -> None:
+        path = tmp_path / "b.jsonl"
+        path.write_text('{"ts": 1704067200000, "raw": {"mid": 1.5, "in": {"a": 2}}, "f_one": 1, "F_two": null, "*": 3}\n', encoding="utf-8")
+        source = Source("data", path.as_uri(), DataFormat.JSONL, columns={"f_mid": "raw.mid"})
+        columns = (Column("ts", Kind.TIME), Column("raw.in.a"), Column("f_*"), Column("*x", required=False), Column("raw", Kind.RAW))
+        (part,) = table(Access(allow_file=True), source, columns, Span(START + 1))
+        assert part.frame.rows(named=True) == [
+            {"ts": START, "raw.in.a": 2.0, "f_mid": 1.5, "f_one": 1.0, "f_two": None, "raw": {"mid": 1.5, "in": {"a": 2}}}
+        ]
+
+    def test_a_column_without_any_value_is_missing_values_not_a_wrong_type(self, tmp_path: Path) -> None:
+        table = frame().with_columns(volume=pl.lit(None, dtype=pl.String))
+        raw = read(write(table, tmp_path / "b.parquet"), format="parquet")
+        assert np.isnan(raw.bars.volume).all()
+
+
+class TestFilesOfOneSeries:
+    """Several files are one series: apart in time, each bar in one of them."""
+
+    @pytest.mark.parametrize(
+        ("first", "second", "reason", "words"),
+        [
+            (slice(0, 13), slice(12, 30), Reason.DUPLICATE_BARS, "1 bars are in both"),
+            (slice(0, 30), slice(0, 30), Reason.DUPLICATE_BARS, "24 bars are in both"),
+            (slice(0, 30, 2), slice(1, 30, 2), Reason.OUT_OF_ORDER, "their bars mix"),
+        ],
+    )
+    def test_files_that_overlap_are_both_named(self, tmp_path: Path, first: slice, second: slice, reason: Reason, words: str) -> None:
+        folder = tmp_path / "bars"
+        folder.mkdir()
+        write(frame()[first], folder / "x.csv")
+        write(frame()[second], folder / "y.csv")
+        with pytest.raises(BadData, match=words) as caught:
+            read(folder)
+        assert caught.value.reason is reason
+        assert "x.csv" in str(caught.value)
+        assert "y.csv" in str(caught.value)
+
+    def test_a_symbol_may_have_files_of_its_own(self, tmp_path: Path) -> None:
+        folder = tmp_path / "bars"
+        folder.mkdir()
+        for name in ("EURUSD", "GBPUSD"):
+            write(frame().with_columns(symbol=pl.lit(name)), folder / f"{name}.csv")
+        assert len(read(folder, symbols=["GBPUSD"]).bars) == 24
+        with pytest.raises(BadData, match="no rows of symbol 'USDJPY', there are EURUSD, GBPUSD"):
+            read(folder, symbols=["USDJPY"])
+
+
+@pytest.mark.parametrize(("stamp", "shift"), [("open", 1), ("close", 0)])
+@pytest.mark.parametrize("late_ms", [-1, 0, 1])
+def test_the_last_bar_counts_from_the_instant_of_its_close(tmp_path: Path, stamp: str, shift: int, late_ms: int) -> None:
+    path = write(frame(10), tmp_path / "b.csv")
+    fields = spec(path, "file:///models")
+    fields["data"]["barTime"] = stamp
+    close = START + (9 + shift) * HOUR
+    raw = read_bars(Access(allow_file=True), make_plan(run_document(fields, timestamp(close + late_ms))), now_ms=NOW)
+    assert (len(raw.bars), raw.later) == ((9, 1) if late_ms < 0 else (10, 0))
+
+
+def test_text_with_and_without_fractions_in_one_file(tmp_path: Path) -> None:
+    stamps = [
+        "2024-01-01T00:00:00Z",
+        "2024-01-01T01:00:00.250Z",
+        "2024-01-01 02:00Z",
+        "2024-01-01T03:00:00,5z",
+        "2024-01-01T06:00:00+02:00",
+    ]
+    raw = read(write(frame(5).with_columns(pl.Series("time", stamps)), tmp_path / "b.jsonl"), format="jsonl", barTime="close")
+    np.testing.assert_array_equal(raw.bars.time - START, [0, HOUR + 250, 2 * HOUR, 3 * HOUR + 500, 4 * HOUR])
+
+
+class TestPackedText:
+    """Gzip is unpacked as far as memory allows."""
+
+    @pytest.mark.parametrize("change", [lambda b: b[:-9], lambda b: b[:30] + b"xxxx" + b[34:], lambda b: b + b"rest"])
+    def test_damaged(self, tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
+        path = write(frame(), tmp_path / "b.csv.gz")
+        path.write_bytes(change(path.read_bytes()))
+        with pytest.raises(BadData, match="not readable as csv: gzip: ") as caught:
+            read(path)
+        assert caught.value.reason is Reason.DATA_UNREADABLE
+
+    def test_members_one_after_the_other(self, tmp_path: Path) -> None:
+        path = tmp_path / "b.csv.gz"
+        lines = frame().write_csv().splitlines(keepends=True)
+        path.write_bytes(gzip.compress("".join(lines[:9]).encode()) + gzip.compress("".join(lines[9:]).encode()))
+        assert len(read(path).bars) == 24
+
+    @pytest.mark.parametrize("name", ["b.csv", "b.csv.gz"])
+    def test_too_large(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        monkeypatch.setattr("walkforward_trainer.data.formats.MAX_TEXT", 1_000)
+        with pytest.raises(BadData, match="in one file, which is parsed as a whole; split it by day, or write Parquet") as caught:
+            read(write(frame(), tmp_path / name))
+        assert caught.value.reason is Reason.DATA_TOO_LARGE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 import sqlite3
 from contextlib import closing
 from threading import Event, Thread
@@ -14,6 +15,7 @@ from postgres_server import PASSWORD, postgres_server
 from trainer_runs import HOUR, NOW, run_document, spec
 
 from walkforward_core.api.data import DataFormat
+from walkforward_core.objectstore import FileStore
 from walkforward_trainer.data import sqlite
 from walkforward_trainer.data.bars import read_bars
 from walkforward_trainer.data.sources import Access, Source, Span
@@ -288,6 +290,39 @@ class TestSqlite:
         with pytest.raises(RunError, match=r"bars\.db: not readable as sqlite|no such table") as caught:
             self.read(path.as_uri())
         assert caught.value.reason in {Reason.DATA_UNREADABLE, Reason.QUERY_REFUSED}
+
+    def test_no_room_for_the_copy(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sqlite, "LIVE", "never:")
+        path = tmp_path / "bars.db"
+        fill(path).close()
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, hard))
+        try:
+            with pytest.raises(
+                Transient, match=r"File too large while .*bars\.db \(\d+ bytes\) was copied there; give the run a larger /tmp"
+            ) as caught:
+                self.read(path.as_uri())
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert caught.value.reason is Reason.NO_SPACE
+
+    def test_a_database_that_is_rewritten_while_it_is_copied(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sqlite, "LIVE", "never:")
+        path = tmp_path / "bars.db"
+        with closing(fill(path)) as writer:
+
+            class Busy(FileStore):
+                def get_range(self, uri: str, start: int, length: int) -> bytes:
+                    if start == 0 and length > 1:
+                        with writer:
+                            writer.execute("INSERT INTO bars SELECT * FROM bars WHERE open = 1")
+                    return super().get_range(uri, start, length)
+
+            source = Source("data", path.as_uri(), DataFormat.SQLITE, "SELECT * FROM bars")
+            access = Access(allow_file=True, stores={"file": Busy()})
+            with pytest.raises(Transient, match="was changed or removed while it was read") as caught:
+                list(read(access, source, BARS, Span(AS_OF)))
+        assert caught.value.reason is Reason.DATA_CHANGED
 
     def test_stamps_of_two_types_and_missing_files(self, tmp_path: Path) -> None:
         path = tmp_path / "bars.db"
