@@ -197,6 +197,34 @@ def test_a_dry_run_only_says_what_would_go(tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == before
 
 
+class Bucket(FileStore):
+    """A folder that is addressed as a bucket."""
+
+    def __init__(self, at: Path) -> None:
+        self.at = at.as_uri()
+
+    def get(self, uri: str, *, limit: int | None = None) -> bytes:
+        return super().get(uri.replace("s3://models", self.at), limit=limit)
+
+    def list(self, prefix: str) -> list[str]:
+        return [uri.replace(self.at, "s3://models") for uri in super().list(prefix.replace("s3://models", self.at))]
+
+    def delete(self, uri: str) -> None:
+        super().delete(uri.replace("s3://models", self.at))
+
+
+@pytest.mark.parametrize(("trigger", "gone"), [("command-line", False), ("t-1", True)])
+def test_who_is_not_told_what_is_in_use_removes_nothing_that_others_share(tmp_path: Path, *, trigger: str, gone: bool) -> None:
+    for days in (0, 200):
+        put_bundle(tmp_path, version(days))
+    document = run(tmp_path, last=1, trigger={"id": trigger, "kind": "Manual"})
+    artifacts = replace(document.spec.artifacts, uri="s3://models")
+    document = replace(document, spec=replace(document.spec, artifacts=artifacts))
+    said = sweep(Bucket(tmp_path), document, published(version(0)), now_ms=NOW, remove=True)
+    assert (there(tmp_path) == {version(0)}) is gone
+    assert said.startswith("retention removed" if gone else "retention would remove")
+
+
 def test_a_store_that_forbids_deletion_does_not_fail_the_run(tmp_path: Path) -> None:
     for days in (0, 200):
         put_bundle(tmp_path, version(days))

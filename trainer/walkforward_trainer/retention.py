@@ -17,6 +17,7 @@ from walkforward_core.documents import Part, decode
 from walkforward_core.durations import parse_ms
 from walkforward_core.errors import DocumentError, NotFound
 from walkforward_trainer.publish import POINTER
+from walkforward_trainer.specfile import COMMAND_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -144,6 +145,8 @@ def sweep(store: ObjectStore, run: RunDocument, result: ResultDocument, *, now_m
     said = "; ".join(f"{kind} {', '.join(folder.version for folder in gone)}" for kind, gone in kinds if gone)
     if not remove:
         return f"retention would remove {said}"
+    if run.trigger.id == COMMAND_LINE and not run.spec.artifacts.uri.startswith("file:"):
+        return f"retention would remove {said}; a run from the command line does not, since it is not told which bundles are in use"
     for folder in [*old, *debris]:
         _remove(store, folder)
     return f"retention removed {said}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["instant", "load", "timestamp"]
+__all__ = ["COMMAND_LINE", "instant", "load", "timestamp"]
+
+COMMAND_LINE: Final = "command-line"
+"""Trigger of a run that no operator has started: nobody has told it which bundles are in use."""
 
 
 def load(path: Path, *, now_ms: int) -> RunDocument:
@@ -105,7 +108,7 @@ def _of_resource(fields: Mapping[str, Any], source: str, now_ms: int) -> RunDocu
     as_of = spec.data.as_of or timestamp(now_ms // 1000 * 1000)
     owner = RetrainObject(namespace=str(metadata.get("namespace") or "default"), name=name, uid=str(metadata.get("uid") or "laptop"))
     run = f"{name}-{hashlib.sha256(encode([owner, spec, as_of])).hexdigest()[:8]}"
-    trigger = Trigger(id="command-line", kind=TriggerKind.MANUAL)
+    trigger = Trigger(id=COMMAND_LINE, kind=TriggerKind.MANUAL)
     return RunDocument(run=run, retrain=owner, trigger=trigger, as_of=as_of, spec=spec)
 
 
