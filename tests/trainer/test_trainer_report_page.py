@@ -270,6 +270,18 @@ def test_times_have_room_for_their_labels_and_no_label_twice(start: int, seconds
         assert apart > max(len(one.label), len(other.label)) + 0.5
 
 
+def test_labels_have_the_digits_that_they_need() -> None:
+    assert [tick.label for tick in linear(0.0, 100.0, 5).ticks] == ["0", "25", "50", "75", "100"]
+    assert [tick.label for tick in linear(-0.05, 0.05, 5, factor=100).ticks] == [
+        "\N{MINUS SIGN}5.0",
+        "\N{MINUS SIGN}2.5",
+        "0",
+        "2.5",
+        "5.0",
+    ]
+    assert [tick.label for tick in linear(0.0, 3_000.0, 4).ticks] == ["0", "1\u202f000", "2\u202f000", "3\u202f000"]
+
+
 def test_times_lie_on_days_and_months() -> None:
     def stamp(*date: int) -> int:
         return int(datetime(*date, tzinfo=UTC).timestamp() * 1000)  # type: ignore[arg-type,misc]

@@ -55,7 +55,7 @@ def linear(low: float, high: float, most: int = 6, *, factor: float = 1.0, loose
     first, last = (
         (math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)) if loose else (math.ceil(low / step), math.floor(high / step))
     )
-    digits = max(0, -math.floor(math.log10(step * factor) + 1e-9)) + (1 if _is_quarter(step * factor) else 0)
+    digits = max(0, _is_quarter(step * factor) - math.floor(math.log10(step * factor) + 1e-9))
     ticks = tuple(Tick(index * step, _label(index * step * factor, digits)) for index in range(first, last + 1))
     return Scale(first * step, last * step, ticks) if loose else Scale(low, high, ticks)
 
