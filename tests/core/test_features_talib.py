@@ -10,6 +10,7 @@ import talib
 from feature_rows import random_bars
 
 from walkforward_core.features import FEATURES, Bars, Sheet
+from walkforward_core.features import parabolic as module
 from walkforward_core.features.matrix import column, readable
 from walkforward_core.features.parabolic import parabolic
 
@@ -118,3 +119,30 @@ def test_the_parabolic_is_the_textbooks_over_its_window() -> None:
     for row in range(96, 300, 7):
         window = bars[row - 96 : row + 1]
         assert found[row] == pytest.approx(talib.SAR(window.high, window.low, 0.02, 0.2)[-1], abs=1e-12)
+
+
+def step_by_step(high: list[float], low: list[float]) -> float:
+    """Wilder's rule, one bar after the other; it begins as a fall where the second bar falls farther than it rises."""
+    falls = low[0] > low[1] and low[0] - low[1] > high[1] - high[0]
+    stop, best, speed = (high[0], low[1], 0.02) if falls else (low[0], high[1], 0.02)
+    shown = stop
+    for at in range(1, len(high)):
+        if falls and high[at] >= stop:
+            falls, stop, best, speed = False, min(best, *low[at - 1 : at + 1]), high[at], 0.02
+        elif not falls and low[at] <= stop:
+            falls, stop, best, speed = True, max(best, *high[at - 1 : at + 1]), low[at], 0.02
+        elif (falls and low[at] < best) or (not falls and high[at] > best):
+            best, speed = (low if falls else high)[at], min(speed + 0.02, 0.2)
+        shown = stop
+        stop += speed * (best - stop)
+        stop = max(stop, *high[at - 1 : at + 1]) if falls else min(stop, *low[at - 1 : at + 1])
+    return shown
+
+
+def test_a_short_parabolic_shows_which_way_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WINDOW", 4)
+    bars = random_bars(8, 300)
+    found = parabolic(Sheet.over(bars))
+    for row in range(4, 300):
+        window = slice(row - 4, row + 1)
+        assert found[row] == pytest.approx(step_by_step(bars.high[window].tolist(), bars.low[window].tolist()), abs=1e-12)
