@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import planted
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from planted import MINUTE, write_samples
 from trainer_runs import NOW, run_document, spec
 
@@ -120,6 +122,17 @@ class TestLines:
     def test_a_logger_that_began_anew_writes_another_header(self, tmp_path: Path, text: list[str]) -> None:
         rows = rows_of(write(tmp_path / "s.jsonl", [*text[:100], text[0], *text[100:]])).rows
         assert len(rows) == ROWS - 1_439
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.one_of(st.binary(max_size=40), st.integers(0, 50)), max_size=12))
+def test_whatever_stands_in_a_line_is_a_record_or_is_counted(parts: list[bytes | int]) -> None:
+    good = b'{"ts": %d, "raw": {"mid": 1.0, "spreadBp": null}}'
+    lines = [good % (part * MINUTE) if isinstance(part, int) else part for part in parts]
+    records, broken, _ = parse_samples(b"\n".join([*lines, b""]), "x")
+    assert len(records) >= sum(isinstance(part, int) for part in parts)
+    # a part of random bytes may hold line breaks of its own
+    assert broken <= sum(part.count(b"\n") + 1 for part in parts if isinstance(part, bytes))
 
 
 class TestGaps:

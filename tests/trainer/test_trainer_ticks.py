@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted import MINUTE, market, write_ticks
-from trainer_runs import NOW, run_document, spec
+from trainer_runs import HOUR, NOW, eurusd, run_document, spec
 
+from walkforward_core.features import Bars
 from walkforward_core.objectstore import FileStore
 from walkforward_core.runs import ResultDocument, RunVerdict
+from walkforward_trainer.data.instants import epoch_ms
 from walkforward_trainer.data.parquet import NotParquet, read_footer
 from walkforward_trainer.data.quality import check_quality
 from walkforward_trainer.data.sources import Access
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from walkforward_core.features import Bars
     from walkforward_trainer.data.bars import RawBars
 
 FIVE = 5 * MINUTE
@@ -130,6 +131,18 @@ class TestReading:
         for name in ("open", "high", "low", "close"):
             np.testing.assert_allclose(getattr(raw.bars, name), getattr(made, name)[:-1], rtol=1e-12)
         np.testing.assert_allclose(raw.bars.volume, made.volume[:-1])
+
+    def test_real_bars_come_back_from_their_prices(self, tmp_path: Path) -> None:
+        """Hourly EURUSD with its weekends: what was closed stays a gap."""
+        real = pl.read_csv(eurusd(), try_parse_dates=True).head(1_500)
+        opened = epoch_ms(real.to_series(0), "EURUSD", "Etc/UTC")
+        close = opened + HOUR
+        made = Bars(close, *(real.get_column(name).to_numpy() for name in ("Open", "High", "Low", "Close", "Volume")))
+        raw = read(write_ticks(tmp_path / "t.parquet", made, bar_ms=HOUR), int(close[-1]), timeframe="1h", symbols=["EURUSD"])
+        np.testing.assert_array_equal(raw.bars.time, close[:-1])
+        for name in ("open", "high", "low", "close"):
+            np.testing.assert_array_equal(getattr(raw.bars, name), getattr(made, name)[:-1])
+        assert np.diff(raw.bars.time).max() > planted.DAY
 
     def test_later_ticks_change_nothing(self, tmp_path: Path) -> None:
         made = market(3, 400, bar_ms=FIVE).bars

@@ -24,6 +24,7 @@ from walkforward_trainer.pipeline import execute
 from walkforward_trainer.plan import make_plan
 from walkforward_trainer.prepare import Prepared, prepare
 from walkforward_trainer.resolved import Target
+from walkforward_trainer.shards import get_shards, pool
 from walkforward_trainer.specfile import timestamp
 
 if TYPE_CHECKING:
@@ -322,6 +323,22 @@ class TestBootstrap:
         found = rows_of(log, tmp_path / "m", eligibility={"minClosedTrades": 121, "minAge": "30d"})
         assert [sentence.partition(":")[0] for sentence in found.unmet] == ["eligibility.minAge", "eligibility.minClosedTrades"]
         assert "120 closed trades in data, 121 wanted" in found.unmet[1]
+
+
+def test_symbols_in_pods_of_their_own_share_one_record(log: Path, tmp_path: Path) -> None:
+    """An Indexed Job: each pod reads the whole log, and holds it against the same record."""
+    records = [record | {"symbol": ["X", "Y"][index % 2]} for index, record in enumerate(lines(log))]
+    found = fields(rewrite(log, records), tmp_path / "m", data={"symbols": ["X", "Y"]})
+    for index in (0, 1):
+        run = run_document(found, timestamp(END), part="Shard")
+        result, code = execute(run, allow_file=True, now_ms=NOW, shard=index)
+        assert (result.verdict, code) == (RunVerdict.PREPARED, None), result.message
+    (record,) = (tmp_path / "m" / "datasets").glob("*.json")
+    assert History.parse(record.read_bytes()).rows == 120
+    gathered = pool(get_shards(FileStore(), run_document(found, timestamp(END), part="Gather")))
+    assert gathered.rows.symbols == ("X", "Y")
+    assert len(gathered.rows) == 120
+    assert (np.diff(gathered.rows.t0) >= 0).all()
 
 
 def test_a_log_beside_bars_says_for_how_long_was_traded(tmp_path: Path) -> None:
