@@ -73,7 +73,9 @@ async def document(world: World) -> RunDocument:
         ("? {a: 1}\n: 2", "no YAML"),
         ("model: \x01", "no YAML"),
         ("model: 2026-02-30", "no YAML (ValueError)"),
-        ("[" * 20_000, "no YAML"),
+        ("[" * LIMIT, "line 1: no YAML (more than 16 levels)"),
+        ("{a: " * 8_000, "line 1: no YAML (more than 16 levels)"),
+        ("\n".join(f"{' ' * depth}a:" for depth in range(200)), "no YAML (more than 16 levels)"),
     ],
 )
 def test_what_is_no_override_is_refused_with_its_place(text: str, words: str) -> None:

@@ -12,10 +12,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from retrain_world import KEY, World
-from retrains import BAD, GOOD, MINUTE, manifest, result, spec
+from retrains import BAD, GOOD, MINUTE, job_condition, manifest, result, spec, terminated
 
-from walkforward_core.api.retrain import JobSpec, RetrainSpec, Schedule, Triggers
-from walkforward_core.runs import RunVerdict
+from walkforward_core.api.data import TradesSpec
+from walkforward_core.api.recipe import OverridesFrom
+from walkforward_core.api.retrain import JobSpec, RetrainSpec, Schedule, ScheduledMode, Triggers
+from walkforward_core.runs import RunMode, RunPart, RunVerdict
 from walkforward_operator.cluster.kinds import CONFIG_MAP, JOB
 from walkforward_operator.conditions import find
 from walkforward_operator.retrain.status import RetrainPhase
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 SCHEDULES = {
     "none": (),
     "hourly": (Schedule(cron="0 * * * *"),),
+    "both": (Schedule(cron="0 * * * *"), Schedule(cron="30 * * * *", mode=ScheduledMode.CALIBRATE)),
     "two": (Schedule(cron="*/30 * * * *"), Schedule(cron="0 2 * * *", time_zone="Europe/Berlin")),
     "broken": (Schedule(cron="0 0 30 2 *"),),
 }
@@ -35,19 +38,23 @@ ANNOTATIONS = ["a", "b", "c", "{bad", "smoke", "nogate"]
 
 def specs() -> st.SearchStrategy[RetrainSpec]:
     return st.builds(
-        lambda schedules, age, suspend, image, limit, backoff: spec(
+        lambda schedules, age, suspend, image, limit, backoff, symbols, shared: spec(
+            data=msgspec.structs.replace(spec().data, symbols=symbols, trades=TradesSpec(uri="s3://data/t")),
+            overrides_from=OverridesFrom(config_map="shared") if shared else None,
             schedules=SCHEDULES[schedules],
             triggers=Triggers(max_model_age=age),
             suspend=suspend,
             job=JobSpec(image=image, backoff_limit=backoff),
             history_limit=limit,
         ),
-        st.sampled_from(["none", "hourly", "hourly", "two", "broken"]),
+        st.sampled_from(["none", "hourly", "hourly", "both", "two", "broken"]),
         st.sampled_from([None, None, "3h"]),
         st.sampled_from([False, False, False, True]),
         st.sampled_from([None, None, None, "evil:1"]),
         st.integers(1, 3),
         st.integers(0, 1),
+        st.sampled_from([("EURUSD",), ("EURUSD",), ("EURUSD", "GBPUSD")]),
+        st.sampled_from([False, False, True]),
     )
 
 
@@ -65,7 +72,7 @@ class Life(RuleBasedStateMachine):
         super().__init__()
         self.world = World()
         self.muted = False
-        self.triggers: dict[str, str] = {}
+        self.triggers: dict[str, tuple[str, str]] = {}
         self.ours = False
         self.verified: set[str] = set()
         feed = self.world._watch
@@ -111,6 +118,14 @@ class Life(RuleBasedStateMachine):
             self.world.restart()
         self.muted = muted
 
+    @rule(text=st.sampled_from([None, "model: {trees: 20}", "model: {trees: 21}", "model: {tree: 1}"]))
+    def share(self, text: str | None) -> None:
+        """Somebody edits the shared overrides, or deletes them."""
+        if text is not None:
+            self.world.cluster.put(CONFIG_MAP, {"metadata": {"name": "shared", "namespace": "prod"}, "data": {"overrides.yaml": text}})
+        elif (CONFIG_MAP, "prod", "shared") in self.world.cluster.objects:
+            self.world.cluster.remove(CONFIG_MAP, "prod", "shared")
+
     @rule(away=st.booleans())
     def store(self, *, away: bool) -> None:
         if away:
@@ -132,8 +147,12 @@ class Life(RuleBasedStateMachine):
     def end(self, how: str) -> None:
         job = self.world.active[0]
         document = self.world.document(job)
-        if how == "published":
-            self.verified.add(job)
+        if document.part is RunPart.SHARD:
+            self._end_shards(job, how)
+        elif document.mode is RunMode.CALIBRATE:
+            self.world.end(job, 0, result(document, RunVerdict.CALIBRATED).to_bytes().decode())
+        elif how == "published":
+            self.verified.add(document.run)
             self.world.end(job, 0, self.world.publish(job, GOOD))
         elif how == "lie":
             self._lie(job)
@@ -142,6 +161,17 @@ class Life(RuleBasedStateMachine):
         else:
             code = {"transient": 75, "oom": 137, "nothing": 0}[how]
             self.world.end(job, code, "", pod_reason="OOMKilled" if how == "oom" else "")
+
+    def _end_shards(self, job: str, how: str) -> None:
+        prepared = result(self.world.document(job), RunVerdict.PREPARED).to_bytes().decode()
+        for index in range(2 if how == "published" else 1):
+            self.world.shard(job, index, phase="Succeeded", terminated=terminated(0, prepared))
+        if how in {"published", "nothing"}:  # also where a pod is gone
+            self.world.job(job, conditions=[job_condition("Complete")])
+            return
+        code = {"transient": 75, "oom": 137}.get(how, 65)
+        self.world.shard(job, 1, phase="Failed", terminated=terminated(code, ""))
+        self.world.job(job, conditions=[job_condition("Failed", "PodFailurePolicy")])
 
     def _lie(self, job: str) -> None:
         document = self.world.document(job)
@@ -172,7 +202,8 @@ class Life(RuleBasedStateMachine):
             assert ready is not None
             assert (ready.status == "True") == (stalled is None and reconciling is None and status.phase is not RetrainPhase.FAILED)
         assert (reconciling is not None) == (status.run is not None)
-        assert len(status.history) <= 3
+        trained = [run for run in status.history if not run.aside]
+        assert len(status.history) <= 3 + (len(trained) == 1 and not status.history[-1].aside)
         assert len({run.run for run in status.history}) == len(status.history)
 
     @invariant()
@@ -188,8 +219,8 @@ class Life(RuleBasedStateMachine):
         asyncio.run(self._calm())
         status = self.world.status()
         kept = {run.run for run in status.history} | ({status.run.id} if status.run else set())
-        left = {name for kind, _, name in self.world.cluster.objects if kind in {JOB, CONFIG_MAP}}
-        assert left <= kept
+        left = {name for kind, _, name in self.world.cluster.objects if kind in {JOB, CONFIG_MAP}} - {"shared"}
+        assert left <= kept | {f"{run}-gather" for run in kept}
 
     # -- the inside --------------------------------------------------------------------------------------------------------
 
@@ -216,27 +247,32 @@ class Life(RuleBasedStateMachine):
             if not self.world.active:
                 break
             job = self.world.active[0]
-            self.world.end(job, 1, result(self.world.document(job), RunVerdict.REJECTED, failed=("auc",)).to_bytes().decode())
+            if self.world.document(job).part is RunPart.SHARD:
+                self._end_shards(job, "rejected")
+                continue
+            verdict = RunVerdict.FAILED if self.world.document(job).mode is RunMode.CALIBRATE else RunVerdict.REJECTED
+            self.world.end(job, 1 if verdict is RunVerdict.REJECTED else 65, result(self.world.document(job), verdict).to_bytes().decode())
         await self.world.settle()
 
     def _seen(self, job: str) -> bool:
         """Whether the operator has seen the Job: one that goes before it is as if it had never been made."""
         run = self.world.status().run
-        return run is None or run.id != job or run.created
+        return run is None or run.job != job or run.created
 
     def _watch(self, event: str, kind: Kind, found: Object) -> None:
         name = found["metadata"]["name"]
         if kind is JOB and event == "ADDED":
             trigger = found["metadata"]["annotations"]["walkforward.dev/trigger"]
-            assert trigger not in self.triggers.values(), f"{trigger} ran twice"
+            part = "gather" if name.endswith("-gather") else "first"
+            assert (trigger, part) not in self.triggers.values(), f"{trigger} ran twice"
             assert name not in self.triggers, f"{name} was created twice"
-            self.triggers[name] = trigger
+            self.triggers[name] = (trigger, part)
             status = self.world.status()
             assert status.run is not None, "a Job without a run in the status"
-            assert status.run.id == name
+            assert status.run.job == name
         if kind is JOB and event == "DELETED" and self.ours:
             current = self.world.status().run
-            assert current is None or current.id != name, "a Job deleted before its run was recorded"
+            assert current is None or current.job != name, "a Job deleted before its run was recorded"
 
 
 Life.TestCase.settings = settings(

@@ -56,12 +56,12 @@ async def inputs_of(cluster: Reader, neighbours: Neighbours, retrain: Retrain, s
     if spec.artifacts.retention is None:
         return Inputs(shared=shared)
     try:
-        found = {uri for uri in await _in_use(cluster, neighbours) if within(uri, [spec.artifacts.uri])}
+        named = await _in_use(cluster, neighbours)
     except _Incomplete as error:
         return Inputs(shared=shared, in_use=None, unknown=str(error))
     if status.latest_bundle is not None:  # whoever follows takes it up
-        found.add(status.latest_bundle.uri)
-    folders = tuple(sorted({f"{uri.rstrip('/')}/" for uri in found}))
+        named.add(status.latest_bundle.uri)
+    folders = tuple(sorted({f"{uri.rstrip('/')}/" for uri in named if within(uri, [spec.artifacts.uri])}))
     if len(folders) > MOST:
         return Inputs(shared=shared, in_use=None, unknown=f"{len(folders)} bundles are in use, more than {MOST}")
     return Inputs(shared=shared, in_use=folders)

@@ -26,6 +26,10 @@ __all__ = ["LIMIT", "OverridesError", "merged", "parse", "text_of"]
 LIMIT: Final = 32 * 1024
 """Bytes of YAML that are read; five hundred features with the longest names are as many."""
 
+DEPTH: Final = 16
+_OPENING: Final = (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken, yaml.BlockSequenceStartToken, yaml.BlockMappingStartToken)
+_CLOSING: Final = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
+
 
 class OverridesError(ValueError):
     """What a ConfigMap has for overrides cannot be used; the message names ConfigMap, key, field and next step."""
@@ -90,15 +94,24 @@ def merged(spec: RetrainSpec, shared: Mapping[str, Any]) -> RetrainSpec:
 
 def _load(text: str, where: str) -> Any:
     try:
-        anchor = next((token for token in yaml.scan(text, Loader=_Strict) if isinstance(token, yaml.AliasToken | yaml.AnchorToken)), None)
-        if anchor is not None:
-            raise yaml.constructor.ConstructorError(None, None, "anchors and aliases are not read, write the value out", anchor.start_mark)
+        _check_shape(text)
         return yaml.load(text, Loader=_Strict)  # noqa: S506 - a safe loader
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise OverridesError(f"{where}{line}: no YAML ({error.problem}): correct it") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # the latter two: the 30th of February, ten thousand brackets
+    except (yaml.YAMLError, ValueError) as error:  # the latter: the 30th of February
         raise OverridesError(f"{where}: no YAML ({type(error).__name__}): correct it") from error
+
+
+def _check_shape(text: str) -> None:
+    """Refuse aliases, and brackets within brackets without end: both cost more time than their few bytes let expect."""
+    depth = 0
+    for token in yaml.scan(text, Loader=_Strict):
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        if depth > DEPTH:
+            raise yaml.constructor.ConstructorError(None, None, f"more than {DEPTH} levels", token.start_mark)
+        if isinstance(token, yaml.AliasToken | yaml.AnchorToken):
+            raise yaml.constructor.ConstructorError(None, None, "anchors and aliases are not read, write the value out", token.start_mark)
 
 
 def _check_names(value: Mapping[Any, Any], model: type[msgspec.Struct], where: str, path: str) -> None:
