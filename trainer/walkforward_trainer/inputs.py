@@ -31,7 +31,7 @@ class Inputs:
 class Rows:
     """Rows with their labels, what was found about them, and what eligibility asks further.
 
-    ``bars`` are all the bars there are, for the diversity of regimes; ``trades`` the closed trades where rows are trades.
+    ``bars`` are those of the window and its warm-up, for the diversity of regimes; ``trades`` the closed trades where rows are trades.
     """
 
     facts: QualityFacts

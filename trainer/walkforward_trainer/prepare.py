@@ -6,8 +6,6 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from walkforward_core.api.data import DataKind
 from walkforward_core.runs import RunMode
 from walkforward_trainer.data.bars import read_bars
@@ -104,9 +102,7 @@ def _of_bars(raw: RawBars, inputs: Inputs) -> Rows:
     with stage("labels"):
         rows = label_bars(x, columns, plan)
     facts = replace(window.facts, bars=len(x), dropped=window.facts.dropped + before)
-    # before the window and its warm-up there may be more bars, all of which the regimes are held against
-    clean = np.isfinite(raw.bars.close) & np.isfinite(raw.bars.high) & np.isfinite(raw.bars.low)
-    return Rows(facts=facts, data=rows, bars=raw.bars[clean])
+    return Rows(facts=facts, data=rows, bars=window.bars)
 
 
 ROWS: Final[Mapping[DataKind, Callable[[Inputs], Rows]]] = {

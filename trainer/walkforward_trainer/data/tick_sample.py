@@ -99,7 +99,22 @@ def sample_ticks(access: Access, plan: Plan, *, recent_ms: int) -> TickSample | 
             Reason.EMPTY_WINDOW,
             f"data.uri {plan.data.uri}: no ticks before asOf {timestamp(plan.as_of_ms)}; choose a later data.asOf, or deliver ticks",
         )
+    known = _window(known, plan)
     return _estimate(store, known, _chosen(known, plan.as_of_ms - recent_ms), source, plan)
+
+
+def _window(places: Sequence[_Place], plan: Plan) -> list[_Place]:
+    """Return the row groups that the window and its warm-up reach into; the newest is always one."""
+    start = plan.as_of_ms - (plan.window_ms or 0) - plan.warmup_bars * plan.bar_ms if plan.window_ms is not None else None
+    found: list[_Place] = []
+    slots = 0
+    for place in reversed(places):
+        enough = plan.window_bars is not None and slots >= plan.window_bars + plan.warmup_bars
+        if found and (enough or (start is not None and place.last_ms < start)):
+            break
+        found.append(place)
+        slots += place.last_ms // plan.bar_ms - place.first_ms // plan.bar_ms
+    return found[::-1]
 
 
 def _places(store: ObjectStore, files: Sequence[str], source: Source, plan: Plan) -> list[_Place] | None:
