@@ -9,19 +9,22 @@ from contextlib import closing
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import psycopg
 import pytest
 from postgres_server import PASSWORD, postgres_server
-from trainer_runs import HOUR, NOW, run_document, spec
+from trainer_runs import HOUR, NOW, eurusd, run_document, spec
 
 from walkforward_core.api.data import DataFormat
 from walkforward_core.objectstore import FileStore
 from walkforward_trainer.data import sqlite
 from walkforward_trainer.data.bars import read_bars
+from walkforward_trainer.data.quality import check_quality
 from walkforward_trainer.data.sources import Access, Source, Span
 from walkforward_trainer.data.tables import Column, Kind, read
 from walkforward_trainer.errors import BadConfiguration, BadData, Reason, RunError, Transient
 from walkforward_trainer.plan import make_plan
+from walkforward_trainer.rows import bars_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -221,6 +224,34 @@ def test_bars_from_sql_are_those_of_files(engine: Any, postgres: str, database: 
         fields["data"] |= {"format": kind, "query": query, "symbols": ["A"]}
         raw = read_bars(Access(allow_file=True), make_plan(run_document(fields, "2024-01-01T09:59:59Z")), now_ms=NOW)
         assert (len(raw.bars), raw.bars.time[-1], raw.bars.close[-1]) == (9, START + 9 * HOUR, 9.0)
+
+
+def test_the_same_bars_from_anywhere_are_the_same_data(postgres: str, tmp_path: Path) -> None:
+    owner, real = postgres.replace("reader:", "owner:"), pl.read_csv(eurusd())
+    table = real.rename({real.columns[0]: "time"})
+    with psycopg.connect(owner) as connection:
+        connection.execute("CREATE TABLE fx(time timestamp PRIMARY KEY, open float8, high float8, low float8, close float8, volume int8)")
+        with connection.cursor().copy("COPY fx FROM STDIN (FORMAT csv, HEADER)") as copy:
+            copy.write(table.write_csv())
+    with closing(sqlite3.connect(tmp_path / "fx.db")) as writer, writer:
+        writer.execute("CREATE TABLE fx(time, open, high, low, close, volume)")
+        writer.executemany("INSERT INTO fx VALUES (?, ?, ?, ?, ?, ?)", table.rows())
+    for (day,), part in table.with_columns(day=pl.col("time").str.slice(0, 10)).group_by("day"):
+        folder = tmp_path / "days" / str(day).replace("-", "/")
+        folder.mkdir(parents=True)
+        part.drop("day").write_parquet(folder / "part.parquet")
+    digests, access = set(), Access(allow_file=True, env={"FX_DSN": owner})
+    for uri, kind in (
+        (eurusd().as_uri(), "csv"),
+        ("secret://FX_DSN", "postgres"),
+        ((tmp_path / "fx.db").as_uri(), "sqlite"),
+        ((tmp_path / "days").as_uri(), "parquet"),
+    ):
+        fields = spec(uri, "file:///models")
+        fields["data"] |= {"format": kind} | ({"query": "SELECT * FROM fx"} if kind in {"postgres", "sqlite"} else {})
+        plan = make_plan(run_document(fields))
+        digests.add(bars_digest(check_quality(read_bars(access, plan, now_ms=NOW), plan).bars))
+    assert len(digests) == 1
 
 
 class TestSqlite:

@@ -72,7 +72,9 @@ def read_bars(access: Access, plan: Plan, *, now_ms: int) -> RawBars:
             break
     if not found.files:
         raise _nothing(found, plan)
-    return RawBars(bars=_joined(found.files), files=found.count, later=found.later)
+    files, count, later = found.files, found.count, found.later
+    del found, part  # so that each column is let go as soon as it is taken over
+    return RawBars(bars=_joined(files), files=count, later=later)
 
 
 class _Found:
@@ -86,6 +88,7 @@ class _Found:
         self.first_ms: int | None = None
         self.last_ms: int | None = None
         self.strangers: set[str] = set()
+        self._times: list[tuple[int, int, npt.NDArray[np.int64]]] = []
 
     def add(self, part: Part, symbol: str) -> None:
         """Take over the rows of ``symbol``; a table without a symbol column is all of that symbol."""
@@ -104,11 +107,15 @@ class _Found:
                 self.strangers |= set(map(str, part.frame.get_column("symbol").unique().head(SHOWN).to_list())) - {symbol}
         if own.height:
             arrays = {name: own.get_column(name).fill_null(float("nan")).to_numpy() for name in PRICES}
-            self.files.setdefault(part.name, []).append({"time": own.get_column("time").to_numpy() + self.shift} | arrays)
+            time = own.get_column("time").to_numpy() + self.shift
+            self.files.setdefault(part.name, []).append({"time": time} | arrays)
+            self._times.append((int(time.min()), int(time.max()), time))
 
     def since(self, close_ms: int) -> int:
         """Return how many bars of the symbol were closed at ``close_ms`` or later."""
-        return sum(int((part["time"] >= close_ms).sum()) for parts in self.files.values() for part in parts)
+        return sum(
+            len(time) if first >= close_ms else int((time >= close_ms).sum()) for first, last, time in self._times if last >= close_ms
+        )
 
 
 def _since(plan: Plan) -> int | None:
