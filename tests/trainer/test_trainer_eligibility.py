@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from walkforward_core.features import Bars
 
 DAY = 24 * HOUR
+UP = {"target": {"kind": "Direction"}}
 GOOD = random_bars(3, 1_000)
 REGIME = RegimeSpec()
 
@@ -140,9 +141,28 @@ class TestLearnable:
         ({"kind": "Trades", "symbols": ["*"]}, {}, "Risk is not a question about Trades"),
         ({}, {"overrides": {"target": {"kind": "BadTrade"}}}, "BadTrade is not a question about Bars"),
         ({"symbols": ["*"]}, {}, r"data\.symbols: \* stands for all symbols of a log of trades"),
-        ({"kind": "Samples"}, {"overrides": {"target": {"kind": "Direction"}}}, "samples are taken every minute, not every 1h; write 1m"),
+        ({"kind": "Samples"}, {"overrides": UP}, "samples are taken every minute, not every 1h; write 1m"),
         ({"kind": "Samples", "timeframe": "1m"}, {}, "Risk needs bars with a high and a low"),
-        ({"kind": "Samples", "timeframe": "1m"}, {"overrides": {"target": {"kind": "Direction"}}}, "ret_1, .* cannot be had of Samples"),
+        (
+            {"kind": "Samples", "timeframe": "1m", "format": "jsonl"},
+            {"overrides": UP},
+            "ret_1, .* cannot be had of Samples",
+        ),
+        (
+            {"kind": "Samples", "timeframe": "1m"},
+            {"overrides": UP},
+            "samples are the feature logger's JSON lines",
+        ),
+        (
+            {"kind": "Trades", "symbols": ["*"]},
+            {"overrides": {"target": {"kind": "BadTrade"}, "decision": {"baseRule": "long"}}},
+            "long is a rule about bars; trades bring their side",
+        ),
+        (
+            {"kind": "Trades", "symbols": ["*"]},
+            {"overrides": {"target": {"kind": "BadTrade", "horizonBars": 3}}},
+            "a trade ends when it is closed",
+        ),
         ({}, {"overrides": {"features": ["bias"]}}, "bias cannot be had of Bars"),
         ({}, {"overrides": {"features": ["macro.vix"]}}, "macro.vix not known"),
         ({}, {"overrides": {"features": ["ret_1", "ret_1"]}}, "ret_1 named twice"),

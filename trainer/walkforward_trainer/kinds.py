@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from walkforward_core.api.data import DataKind
+from walkforward_core.api.data import DataFormat, DataKind
 from walkforward_core.features import Of, timeframe_ms, unknown
 from walkforward_core.features import features as known_features
 from walkforward_trainer.errors import BadConfiguration, Reason
@@ -46,6 +46,7 @@ def check_kind(spec: RetrainSpec, recipe: Recipe, kind: DataKind, target: str, f
         raise _wrong(f"data.joins: names must differ, there are {', '.join(names)}; rename one of them")
     _check_target(kind, target)
     _check_samples(spec, kind, target)
+    _check_trades(spec, kind)
     _check_features(spec, recipe, kind, features)
     if spec.data.joins and kind not in _WITH_BARS:
         raise _wrong(f"data.joins: {kind} bring their own features; remove the joins, or set data.kind to Bars")
@@ -58,6 +59,17 @@ def check_kind(spec: RetrainSpec, recipe: Recipe, kind: DataKind, target: str, f
         raise _wrong("eligibility.minClosedTrades: say in data.trades where the log of trades is, or remove it")
 
 
+def _check_trades(spec: RetrainSpec, kind: DataKind) -> None:
+    """Refuse what would be of no effect: a trade brings its own rule, and its own end."""
+    if kind is not DataKind.TRADES:
+        return
+    asked = spec.overrides
+    if asked.decision.base_rule is not None:
+        raise _wrong(f"overrides.decision.baseRule: {asked.decision.base_rule} is a rule about bars; trades bring their side, remove it")
+    if asked.target.horizon_bars is not None:
+        raise _wrong("overrides.target.horizonBars: a trade ends when it is closed; remove it, data.timeframe is its usual length")
+
+
 def _check_samples(spec: RetrainSpec, kind: DataKind, target: str) -> None:
     if kind is not DataKind.SAMPLES:
         return
@@ -65,6 +77,8 @@ def _check_samples(spec: RetrainSpec, kind: DataKind, target: str) -> None:
         raise _wrong(f"overrides.target.kind: {target} needs bars with a high and a low; Samples have a mid, ask for Direction")
     if timeframe_ms(spec.data.timeframe) != SAMPLE_MS:
         raise _wrong(f"data.timeframe: samples are taken every minute, not every {spec.data.timeframe}; write 1m")
+    if spec.data.format is not DataFormat.JSONL or spec.data.columns:
+        raise _wrong("data.format: samples are the feature logger's JSON lines; write jsonl, and no data.columns")
 
 
 def _check_target(kind: DataKind, target: str) -> None:

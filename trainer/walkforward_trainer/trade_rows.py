@@ -189,5 +189,6 @@ def _dataset(trades: Trades, values: Vector, names: tuple[str, ...], plan: Plan)
         digest=trades_digest(trades, values),
         columns=FixedColumns(x, names),
         warmup=0,
-        horizon_ms=int(np.median(trades.closed - trades.opened)) if len(trades) else 0,
+        # not the trades' own mean: live and candidate model must be of one horizon, whatever trades came in between
+        horizon_ms=plan.target.horizon_bars * plan.bar_ms,
     )

@@ -18,7 +18,7 @@ __all__ = ["RISK_FILTER"]
 
 RISK_FILTER: Final = Recipe(
     features=(),
-    target=Target(kind="BadTrade", max_adverse=0.03),
+    target=Target(kind="BadTrade", horizon_bars=1, max_adverse=0.03),
     models=("linear",),
     kind=DataKind.TRADES,
     join=Join.VOTE,
