@@ -310,7 +310,7 @@ async def test_the_last_step_is_of_what_the_run_began_with() -> None:
     assert gather["spec"]["template"]["spec"]["containers"][0]["image"] == "registry.local/trainer:1"
 
 
-@pytest.mark.parametrize("what", ["shards", "gather", "config map"])
+@pytest.mark.parametrize("what", ["shards", "gather", "config map", "another release"])
 async def test_what_somebody_deletes_is_lost_and_not_made_again(what: str) -> None:
     world = World()
     if what == "gather":
@@ -322,7 +322,11 @@ async def test_what_somebody_deletes_is_lost_and_not_made_again(what: str) -> No
             world.cluster.remove(JOB, "prod", job)
         else:
             prepare_all(world, job)
-            world.cluster.remove(CONFIG_MAP, "prod", job)
+            if what == "config map":
+                world.cluster.remove(CONFIG_MAP, "prod", job)
+            else:
+                body = world.cluster.peek(CONFIG_MAP, "prod", job)
+                world.cluster.put(CONFIG_MAP, {**body, "data": {"run.json": '{"schema": "walkforward.dev/run/v2"}'}})
     await world.settle()
     assert world.condition("Ready") == ("False", "JobLost")
     assert world.active == []

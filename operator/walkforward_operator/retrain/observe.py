@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from walkforward_core.api.retrain import RetrainSpec
 from walkforward_core.bundle import Baseline
+from walkforward_core.errors import DocumentError
 from walkforward_core.names import MANAGED_BY, RETRAIN_LABEL, RUN_CONFIG_KEY, RUN_LABEL
 from walkforward_core.runs import RunDocument
 from walkforward_operator.cluster.errors import NotFound
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from walkforward_operator.retrain.status import CurrentRun
 
 __all__ = ["Subject", "look", "read_subject", "retrain_of", "status_of"]
+
+_log: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +108,15 @@ async def look(
 
 
 def _document(run: CurrentRun, maps: list[Object]) -> RunDocument | None:
-    """Return what the run was begun with, None where its ConfigMap is gone."""
+    """Return what the run was begun with, None where its ConfigMap is gone or was written by a release that spoke otherwise."""
     found = next((body for body in maps if body["metadata"]["name"] == run.id), None)
     if found is None:
         return None
-    return RunDocument.parse(found["data"][RUN_CONFIG_KEY].encode(), source=f"ConfigMap {run.id}")
+    try:
+        return RunDocument.parse(found["data"][RUN_CONFIG_KEY].encode(), source=f"ConfigMap {run.id}")
+    except DocumentError as error:
+        _log.warning("%s/%s: %s", found["metadata"]["namespace"], run.id, error)
+        return None
 
 
 async def _job_of(reader: Reader, retrain: Retrain, run: CurrentRun, jobs: list[JobView]) -> JobView | None:

@@ -156,7 +156,8 @@ def _not_yet_created(
 
 
 def _lost(run: CurrentRun) -> Problem:
-    return Problem(RetrainReason.JOB_LOST, f"ConfigMap {run.id}, which the last step is made of, is gone: somebody deleted it; run again")
+    gone = "is gone, or cannot be read by this release of the operator"
+    return Problem(RetrainReason.JOB_LOST, f"ConfigMap {run.id}, which the last step is made of, {gone}: run again")
 
 
 def _unverified(status: RetrainStatus, run: CurrentRun, unavailable: str, now_ms: int) -> RetrainStatus:
