@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import sqlite3
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -166,3 +168,24 @@ def test_any_columns(columns: dict[str, pl.Series], kind: str, zone: str, stamp:
 def test_any_values_in_text(rows: list[list[Any]]) -> None:
     lines = ["time,open,high,low,close,volume", *(",".join("" if value is None else str(value) for value in row) for row in rows)]
     load("\n".join(lines).encode("utf-8", "surrogatepass"), "csv")
+
+
+CELLS = st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.floats(), TEXTS, st.binary(max_size=4), st.sampled_from([START, 1.5, 1]))
+
+
+@given(
+    rows=st.lists(st.tuples(*[CELLS] * 6), max_size=4),
+    stamp=st.one_of(st.just(START), st.just("2024-01-01 05:00:00"), CELLS),
+    good_rows=st.integers(0, 24),
+)
+@example(rows=[(START, 1, 1, 1, 1, "a")], stamp=START, good_rows=24)
+@example(rows=[(START, b"a", 1.5, 1, 1, None)], stamp=START, good_rows=24)
+@BOUNDED
+def test_any_values_in_sqlite(rows: list[tuple[Any, ...]], stamp: Any, good_rows: int) -> None:
+    with tempfile.TemporaryDirectory() as folder, closing(sqlite3.connect(f"{folder}/bars.db")) as database:
+        database.execute("CREATE TABLE bars (time, open, high, low, close, volume)")
+        with database:
+            database.executemany(
+                "INSERT INTO bars VALUES (?, ?, ?, ?, ?, ?)", [*good(24).rows()[:good_rows], *rows, (stamp, 1, 1, 1, 1, 1)]
+            )
+        load(Path(f"{folder}/bars.db").read_bytes(), "sqlite", query="SELECT * FROM bars")

@@ -254,6 +254,18 @@ def test_the_same_bars_from_anywhere_are_the_same_data(postgres: str, tmp_path: 
     assert len(digests) == 1
 
 
+def test_no_rows_are_a_part_without_rows(database: Path) -> None:
+    source = Source("data", database.as_uri(), DataFormat.SQLITE, "SELECT * FROM bars WHERE open < 0")
+    (part,) = read(Access(allow_file=True), source, BARS, Span(AS_OF))
+    assert part.frame.schema == {"time": pl.Int64, "open": pl.Float64, "close": pl.Float64, "symbol": pl.String}
+    assert (part.frame.height, part.rows, part.first_ms) == (0, 0, None)
+    fields = spec(database, "file:///models")
+    fields["data"] |= {"format": "sqlite", "query": "SELECT time, open, open high, open low, close, open volume FROM bars WHERE open < 0"}
+    with pytest.raises(BadData, match="no rows; check the address") as caught:
+        read_bars(Access(allow_file=True), make_plan(run_document(fields)), now_ms=NOW)
+    assert caught.value.reason is Reason.EMPTY_WINDOW
+
+
 class TestSqlite:
     """What only a file can be."""
 
@@ -321,6 +333,15 @@ class TestSqlite:
         with pytest.raises(RunError, match=r"bars\.db: not readable as sqlite|no such table") as caught:
             self.read(path.as_uri())
         assert caught.value.reason in {Reason.DATA_UNREADABLE, Reason.QUERY_REFUSED}
+
+    def test_values_of_two_types_in_one_column(self, database: Path) -> None:
+        query = "SELECT time, CASE WHEN open = 3 THEN 'three' ELSE open END AS open, close, symbol FROM bars"
+        source = Source("data", database.as_uri(), DataFormat.SQLITE, query)
+        with pytest.raises(
+            BadData, match="column 'open' holds values of the types int and str, one of them is 'three'; convert them"
+        ) as caught:
+            list(read(Access(allow_file=True), source, BARS, Span(AS_OF)))
+        assert caught.value.reason is Reason.COLUMN_TYPE
 
     def test_no_room_for_the_copy(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sqlite, "LIVE", "never:")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from walkforward_trainer.data.sources import Source
 
-__all__ = ["Column", "Found", "Kind", "resolve", "typed"]
+__all__ = ["Column", "Found", "Kind", "resolve", "short", "typed"]
 
 
 class Kind(StrEnum):
@@ -133,7 +133,7 @@ def _numbers(values: pl.Series, time: pl.Series, column: Found, table: str) -> p
     where = int(wrong.arg_max() or 0)
     raise BadData(
         Reason.COLUMN_TYPE,
-        f"{table}: column {column.theirs!r} is {values.dtype}, not a number (first value {_short(values[where])} at "
+        f"{table}: column {column.theirs!r} is {values.dtype}, not a number (first value {short(values[where])} at "
         f"{show(int(time[where]))}); write plain numbers with a decimal point",
     )
 
@@ -146,7 +146,8 @@ def _text(values: pl.Series, column: Found, table: str) -> pl.Series:
     return values.cast(pl.String)
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """Return a value as a message shows it."""
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:40]}…"
 

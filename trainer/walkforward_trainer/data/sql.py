@@ -10,9 +10,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
-from walkforward_trainer.data.columns import Kind, resolve, typed
+from walkforward_trainer.data.columns import Kind, resolve, short, typed
+from walkforward_trainer.data.formats import first_line
 from walkforward_trainer.data.instants import DAY_MS, EARLIEST_MS, instants, unit_of
 from walkforward_trainer.errors import BadConfiguration, BadData, Reason
 from walkforward_trainer.specfile import timestamp
@@ -107,7 +109,7 @@ def asked(query: str, names: Sequence[str], columns: Sequence[Column], source: S
 
 
 def frames(batches: Iterable[Sequence[Any]], wanted: Asked, span: Span, table: str, zone: str, size: int) -> Iterator[pl.DataFrame]:
-    """Yield ``batches`` of rows as frames with every column as its kind says, without the rows outside ``span``.
+    """Yield ``batches`` of rows, at least one, as frames with every column as its kind says, without the rows outside ``span``.
 
     ``size`` is the largest number among the time stamps, which tells their unit.
 
@@ -118,17 +120,42 @@ def frames(batches: Iterable[Sequence[Any]], wanted: Asked, span: Span, table: s
     """
     import polars as pl  # noqa: PLC0415 - see asked
 
-    key = wanted.key
-    names = [column.name for column in wanted.found]
-    for rows in batches:
-        raw = pl.DataFrame(rows, schema=names, orient="row", infer_schema_length=None)
-        times = instants(raw.to_series(0), f"{table}: column {key.theirs!r}", zone, size=size)
-        if times.null_count() and not key.blank:
-            raise BadData(Reason.TIME_STAMPS, f"{table}: {times.null_count()} rows have no {key.theirs!r}; leave them out of the query")
+    first: Sequence[Any] = next(iterator := iter(batches), [])
+    for rows in chain([first], iterator):
+        # column by column: in SQLite each value may be of another type
+        values = zip(*rows, strict=True) if rows else ((),) * len(wanted.found)
+        raw = pl.DataFrame([_series(column, found, table) for column, found in zip(values, wanted.found, strict=True)])
+        times = instants(raw.to_series(0), f"{table}: column {wanted.key.theirs!r}", zone, size=size)
+        if times.null_count() and not wanted.key.blank:
+            raise BadData(
+                Reason.TIME_STAMPS, f"{table}: {times.null_count()} rows have no {wanted.key.theirs!r}; leave them out of the query"
+            )
         inside = times.is_not_null() & (times < span.until_ms)
         if span.since_ms is not None:
             inside &= times >= span.since_ms
-        yield typed(raw.with_columns(times.alias(key.name)).filter(inside), wanted.found, table, zone)
+        yield typed(raw.with_columns(times.alias(wanted.key.name)).filter(inside), wanted.found, table, zone)
+
+
+def _series(values: Sequence[Any], column: Found, table: str) -> pl.Series:
+    """Return the values of one column, which are of one type, or whole and broken numbers."""
+    import polars as pl  # noqa: PLC0415 - see asked
+
+    kinds = set(map(type, values)) - {type(None)}
+    try:
+        if kinds == {int, float}:
+            return pl.Series(column.name, values, dtype=pl.Float64, strict=False)
+        if len(kinds) <= 1 or column.kind is Kind.RAW:
+            return pl.Series(column.name, values, strict=column.kind is not Kind.RAW)
+    except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError) as error:
+        raise BadData(
+            Reason.COLUMN_TYPE, f"{table}: column {column.theirs!r} cannot be read: {first_line(error)}; convert it in the query"
+        ) from error
+    odd = next(value for value in values if value is not None and type(value) is not type(values[0]))
+    names = " and ".join(sorted(kind.__name__ for kind in kinds))
+    raise BadData(
+        Reason.COLUMN_TYPE,
+        f"{table}: column {column.theirs!r} holds values of the types {names}, one of them is {short(odd)}; convert them in the query",
+    )
 
 
 def number_bounds(span: Span, size: int) -> tuple[float, float]:
