@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -242,6 +244,21 @@ class TestFooter:
                 read_footer(_part_of(data))
 
 
+_FOOTER = io.BytesIO()
+pl.DataFrame({"time": [START, START + 1], "price": [1.0, 2.0], "symbol": ["a", "b"]}).write_parquet(_FOOTER)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=4))
+def test_a_footer_with_other_bytes_in_it_is_read_or_refused(changes: list[tuple[int, int]]) -> None:
+    data = bytearray(_FOOTER.getvalue())
+    size = int.from_bytes(data[-8:-4], "little")
+    for at, value in changes:
+        data[len(data) - 8 - size + at % size] = value
+    with suppress(NotParquet):
+        read_footer(_part_of(bytes(data)))
+
+
 def _part_of(data: bytes) -> Callable[[int, int], bytes]:
     return lambda start, length: data[max(0, len(data) + start) :][:length]
 
@@ -332,6 +349,17 @@ class TestLook:
         assert seen.ticks == pytest.approx(24_000, abs=8)
         assert seen.last_ms <= as_of
         assert seen.bars.time[-1] <= as_of
+
+    def test_a_damaged_file_is_named(self, ticks: tuple[Path, Bars], tmp_path: Path) -> None:
+        path, made = ticks
+        data = path.read_bytes()
+        broken = tmp_path / "broken.parquet"
+        size = int.from_bytes(data[-8:-4], "little") + 8
+        broken.write_bytes(b"PAR1" + b"\xff" * (len(data) - size - 4) + data[-size:])
+        run = run_document(fields(broken.as_uri(), tmp_path / "m"), timestamp(int(made.time[-1])), mode="DryRun")
+        result, _ = execute(run, allow_file=True, now_ms=NOW)
+        assert result.reason == Reason.DATA_UNREADABLE
+        assert "broken.parquet: not readable as parquet" in result.message
 
     def test_ticks_that_have_stopped_are_refused_as_a_full_run_would(self, ticks: tuple[Path, Bars], tmp_path: Path) -> None:
         path, made = ticks

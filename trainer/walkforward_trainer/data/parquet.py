@@ -86,7 +86,7 @@ def read_footer(fetch: Callable[[int, int], bytes]) -> Footer:
     try:
         meta = _Compact(tail[:-TAIL]).struct()
         return _footer(meta, tail)
-    except (IndexError, KeyError, TypeError, AttributeError, UnicodeDecodeError, RecursionError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, StopIteration, RecursionError) as error:
         raise NotParquet(f"the footer is not readable: {error!r}") from error
 
 

@@ -16,11 +16,12 @@ import numpy as np
 from walkforward_core.api.data import DataFormat
 from walkforward_core.features import Bars
 from walkforward_trainer.data.columns import resolve, typed
+from walkforward_trainer.data.formats import unreadable
 from walkforward_trainer.data.instants import epoch_ms
 from walkforward_trainer.data.parquet import MAGIC, NotParquet, read_footer
 from walkforward_trainer.data.sources import Source, Span, names
 from walkforward_trainer.data.ticks import COLUMNS, run_of, tick_columns
-from walkforward_trainer.errors import BadData, Reason
+from walkforward_trainer.errors import BadData, Reason, Transient
 from walkforward_trainer.specfile import timestamp
 from walkforward_trainer.stages import store_errors
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from walkforward_core.objectstore import ObjectStore
+    from walkforward_trainer.data.columns import Found
     from walkforward_trainer.data.parquet import Footer, Group
     from walkforward_trainer.data.sources import Access
     from walkforward_trainer.plan import Plan
@@ -210,27 +212,39 @@ def _estimate(store: ObjectStore, places: Sequence[_Place], chosen: Sequence[_Pl
 
 
 def _frames(store: ObjectStore, chosen: Sequence[_Place], source: Source, plan: Plan) -> Iterator[pl.DataFrame]:
-    """Yield the ticks of the row groups: nothing else of their files is fetched.
+    """Yield the ticks of the row groups: nothing else of their files is fetched."""
+    import polars as pl  # noqa: PLC0415 - see _instants
+
+    for place in chosen:
+        with store_errors("data.uri"):
+            data = store.get_range(place.uri, place.group.start, place.group.end - place.group.start)
+        try:
+            frame, columns = _decoded(place, data, source)
+        except OSError as error:
+            raise Transient(Reason.NO_SPACE, f"{tempfile.gettempdir()}: {error.strerror}; give the run a larger /tmp") from error
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError, OverflowError) as error:
+            raise unreadable(error, source, place.uri) from error
+        time = pl.Series("time", epoch_ms(frame.get_column("time"), place.uri, plan.data.time_zone))
+        yield typed(frame.with_columns(time), columns, place.uri, plan.data.time_zone)
+
+
+def _decoded(place: _Place, data: bytes, source: Source) -> tuple[pl.DataFrame, list[Found]]:
+    """Return the rows of a row group, whose bytes are ``data``, and where their columns are.
 
     A file with holes serves: the footer says where each row group lies, and what lies elsewhere is never looked at.
     """
     import polars as pl  # noqa: PLC0415 - see _instants
 
-    for place in chosen:
-        group = place.group
-        end = max(other.end for other in place.footer.groups)
-        with store_errors("data.uri"):
-            data = store.get_range(place.uri, group.start, group.end - group.start)
-        with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
-            for at, part in ((0, MAGIC), (group.start, data), (end, place.footer.tail)):
-                file.seek(at)
-                file.write(part)
-            file.flush()
-            table = pl.scan_parquet(file.name)
-            columns = resolve(tick_columns(), table.collect_schema(), source, place.uri)
-            frame = table.slice(group.row, group.rows).select(column.expression.alias(column.name) for column in columns).collect()
-        time = pl.Series("time", epoch_ms(frame.get_column("time"), place.uri, plan.data.time_zone))
-        yield typed(frame.with_columns(time), columns, place.uri, plan.data.time_zone)
+    group, end = place.group, max(other.end for other in place.footer.groups)
+    with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
+        for at, part in ((0, MAGIC), (group.start, data), (end, place.footer.tail)):
+            file.seek(at)
+            file.write(part)
+        file.flush()
+        table = pl.scan_parquet(file.name)
+        columns = resolve(tick_columns(), table.collect_schema(), source, place.uri)
+        frame = table.slice(group.row, group.rows).select(column.expression.alias(column.name) for column in columns).collect()
+    return frame, columns
 
 
 def _joined(bars: Sequence[Bars]) -> Bars:
