@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from walkforward_core.api.offline import DistributionGate, LeakageGate, OfflineGates
 
 __all__ = [
+    "ABOVE_CHANCE",
     "ACCURACY",
     "AUC",
     "DEFLATED_SHARPE",
@@ -44,6 +45,7 @@ __all__ = [
 ]
 
 AUC: Final = "auc"
+ABOVE_CHANCE: Final = "aucAboveChance"
 PRECISION_AT_K: Final = "precisionAtK"
 ACCURACY: Final = "accuracy"
 F1: Final = "f1"
@@ -75,7 +77,7 @@ GATES: Final = (
     "maxDegradation",
     "delta",
 )
-"""Names of the gates, as in the spec. ``distribution`` and ``leakage`` are judged limit by limit: ``distribution.minUpPct``."""
+"""Names of the gates, as in the spec. Those of several limits are judged limit by limit: ``distribution.minUpPct``."""
 
 NO_BASELINE: Final = "NoBaseline"
 """First word of the message of a gate that had no live model to compare with."""
@@ -189,9 +191,11 @@ def _limits(gates: OfflineGates) -> Iterator[_Limit]:
         ("winRate", WIN_RATE, gates.win_rate),
     )
     limits = {name: _Limit(name, metric, gate.min) for name, metric, gate in floors if gate is not None}
+    if gates.auc is not None and gates.auc.above_chance is not None:
+        limits["auc.aboveChance"] = _Limit("auc.aboveChance", ABOVE_CHANCE, gates.auc.above_chance)
     if gates.overfitting is not None:
         limits["overfitting"] = _Limit("overfitting", OVERFITTING, gates.overfitting.max, floor=False)
-    yield from (limits[name] for name in GATES if name in limits)
+    yield from (limit for gate in GATES for name, limit in limits.items() if _gate(name) == gate)
     if gates.distribution is not None:
         yield from _distribution(gates.distribution)
     if gates.leakage is not None:

@@ -19,7 +19,7 @@ from walkforward_core.bundle import Verdict
 from walkforward_core.offline import GATES, NO_BASELINE, blocking, distribution_metric, explain, judge, names
 
 EVERY = OfflineGates(
-    auc=AucGate(min=0.62),
+    auc=AucGate(min=0.62, above_chance=2.5),
     precision_at_k=PrecisionGate(k=20, min=0.58),
     accuracy=ShareGate(min=0.7),
     f1=ShareGate(min=0.65),
@@ -36,6 +36,7 @@ EVERY = OfflineGates(
 )
 LIMITS = {
     "auc": ("auc", 0.62, "min"),
+    "auc.aboveChance": ("aucAboveChance", 2.5, "min"),
     "precisionAtK": ("precisionAtK", 0.58, "min"),
     "accuracy": ("accuracy", 0.7, "min"),
     "f1": ("f1", 0.65, "min"),

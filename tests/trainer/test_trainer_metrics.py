@@ -17,7 +17,7 @@ from walkforward_core.offline import distribution_metric
 from walkforward_trainer.backtest import PROFIT_FACTOR_CAP, backtest, filter_table
 from walkforward_trainer.decision import base_position, position
 from walkforward_trainer.metrics import classes
-from walkforward_trainer.metrics.probability import auc, auc_error, calibration_curve, ece, precision_at_k
+from walkforward_trainer.metrics.probability import above_chance, auc, auc_error, calibration_curve, ece, precision_at_k
 from walkforward_trainer.plan import make_plan
 
 if TYPE_CHECKING:
@@ -53,6 +53,18 @@ def test_auc_error_grows_with_the_overlap_of_labels() -> None:
     alone = auc_error(0.7, y, 1)
     assert alone == pytest.approx(0.0164, abs=5e-4)  # Hanley & McNeil's table, 500 and 500 cases
     assert auc_error(0.7, y, 5) == pytest.approx(alone * 5**0.5, rel=0.05)
+
+
+def test_standard_errors_above_chance_are_those_of_mann_and_whitney() -> None:
+    from scipy.stats import mannwhitneyu, norm
+
+    rng = np.random.default_rng(6)
+    y, score = np.repeat([0.0, 1.0], [40, 60]), rng.normal(size=100)
+    score[y == 1] += 0.4
+    theirs = mannwhitneyu(score[y == 1], score[y == 0], alternative="greater", method="asymptotic", use_continuity=False).pvalue
+    assert norm.sf(above_chance(auc(y, score), y, 1)) == pytest.approx(theirs)
+    assert above_chance(0.6, y, 4) == pytest.approx(above_chance(0.6, y, 1) / 2, rel=0.02)
+    assert np.isnan(above_chance(0.6, np.ones(5), 1))
 
 
 def test_precision_at_k_is_a_mean_over_days_and_ties_go_to_the_earlier_row() -> None:

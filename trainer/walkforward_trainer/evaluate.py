@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from walkforward_core.bundle import DecisionKind
-from walkforward_core.offline import ACCURACY, AUC, EXPECTANCY, F1, PRECISION_AT_K, PROFIT_FACTOR, SHARPE, WIN_RATE
+from walkforward_core.offline import ABOVE_CHANCE, ACCURACY, AUC, EXPECTANCY, F1, PRECISION_AT_K, PROFIT_FACTOR, SHARPE, WIN_RATE
 from walkforward_trainer.backtest import PROFIT_FACTOR_CAP, Backtest, backtest, filter_table
 from walkforward_trainer.decision import position
 from walkforward_trainer.metrics import classes, probability
@@ -88,11 +88,13 @@ def evaluate(rows: Dataset, fitted: Fitted, plan: Plan) -> Evidence:
     table = classes.confusion(y, p)
     independent = disjoint(rows.t0[row], rows.t1[row])
     spread = moments(model.net)
+    overlap = len(row) / max(independent, 1)
     found = (
         _knows(y, p, table)
         | {
             PRECISION_AT_K: probability.precision_at_k(hit, p[:, -1], rows.t0[row], plan.top_k),
-            "aucError": probability.auc_error(probability.auc(hit, p[:, -1]), hit, len(row) / max(independent, 1)),
+            "aucError": probability.auc_error(probability.auc(hit, p[:, -1]), hit, overlap),
+            ABOVE_CHANCE: probability.above_chance(classes.area(y, p), hit, overlap),
             "baseRate": float(hit.mean()),
             "outcomes": float(len(row)),
             "independent": float(independent),

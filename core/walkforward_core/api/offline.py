@@ -35,6 +35,8 @@ class AucGate(Part, frozen=True, kw_only=True):
 
     min: Annotated[float, Meta(gt=0.5, le=1.0)] = 0.62
     """Smallest value that passes; 0.5 is a coin and can never fail, so it is refused."""
+    above_chance: Annotated[float, Meta(gt=0.0, le=10.0)] | None = None
+    """Standard errors that it must lie above 0.5 besides, of outcomes that do not overlap: 2.5 is luck once in 160. Few rows need it."""
 
 
 class PrecisionGate(Part, frozen=True, kw_only=True):
@@ -96,7 +98,7 @@ class LeakageGate(Part, frozen=True, kw_only=True):
     max_shuffled_auc: Annotated[float, Meta(gt=0.5, lt=1.0)] = 0.55
     """Largest AUC of models whose training labels were shuffled, beyond which features or splits know the answer."""
     max_shift_drop: Annotated[float, Meta(gt=0.0, lt=1.0)] = 0.15
-    """Largest loss of AUC when every feature comes one bar later: more means that it lives on the newest bar alone."""
+    """Largest loss of AUC when every feature comes one bar, or one label horizon, later: more means that it knew the answer's own bars."""
     max_purge_gain: Annotated[float, Meta(gt=0.0, lt=1.0)] = 0.05
     """Largest gain of AUC when purge and embargo are left out: more means that overlapping labels carry it."""
 
