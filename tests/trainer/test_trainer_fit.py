@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from datasets import KINDS, plan_of, rows_of
 
-from walkforward_core.api.recipe import ClassShares, Scheme, Selection
+from walkforward_core.api.recipe import Calibration, ClassShares, Scheme, Selection
 from walkforward_trainer import fit as fitting
 from walkforward_trainer import parallel
 from walkforward_trainer.errors import BadConfiguration, BadData, Reason
@@ -19,7 +19,7 @@ from walkforward_trainer.graph import base_graph
 from walkforward_trainer.heads import conformal_width, head_metrics, head_records
 from walkforward_trainer.metrics.classes import area
 from walkforward_trainer.parity import check_parity
-from walkforward_trainer.resolved import Head, Model, Target, Validation
+from walkforward_trainer.resolved import Head, Join, Model, Target, Validation
 from walkforward_trainer.runtime import run, run_all
 from walkforward_trainer.weighing import weighed
 
@@ -32,6 +32,7 @@ FOLDS = Validation(folds=3, embargo="24h")
 HELD = Validation(scheme=Scheme.HOLDOUT, folds=3, train_share=0.6, calibration_share=0.2)
 SCHEMES = {
     "folds": FOLDS,
+    "pairs": replace(FOLDS, folds=5),
     "forward": replace(FOLDS, scheme=Scheme.WALK_FORWARD),
     "held": HELD,
     "tested": replace(HELD, calibration_share=0.0),
@@ -54,7 +55,9 @@ def test_every_scheme_finds_what_is_there_and_nothing_else(classes: int, scheme:
     fitted = fit(rows, plan)
     tested = np.isfinite(fitted.unseen)
     assert tested.sum() == sum(len(split.test) for split in fitted.splits)
-    assert tested.mean() == {"folds": 1.0, "forward": 0.75}.get(scheme, pytest.approx(0.2 if scheme == "held" else 0.4, abs=0.03))
+    assert tested.mean() == {"folds": 1.0, "pairs": 1.0, "forward": 0.75}.get(
+        scheme, pytest.approx(0.2 if scheme == "held" else 0.4, abs=0.03)
+    )
     np.testing.assert_allclose(fitted.unseen_p[tested].sum(axis=1), 1.0, atol=1e-6)
     assert np.isfinite(fitted.score).all()
     assert knows(rows, fitted) > 0.68
@@ -79,7 +82,7 @@ def test_the_very_model_that_was_tested_is_shipped(scheme: str) -> None:
     assert gap > 24 * 3_600_000
 
 
-@pytest.mark.parametrize("scheme", ["folds", "forward"])
+@pytest.mark.parametrize("scheme", ["folds", "pairs", "forward"])
 def test_what_is_tested_has_no_say_in_its_own_prediction(scheme: str) -> None:
     """Turning the answers of a test block around leaves what is said about it: base models, meta model and calibrator have not seen it."""
     rows, plan = rows_of(count=800), small(scheme=scheme, model=Model(trees=8, depth=2))
@@ -245,6 +248,21 @@ def test_the_longer_embargo_applies_and_is_on_record() -> None:
     longer = fit(rows, small(validation=replace(FOLDS, embargo_rows=0.1)))
     assert longer.embargo_ms == pytest.approx(0.1 * 1_199 * 3_600_000)
     assert longer.splits[0].embargoed > fit(rows, small()).splits[0].embargoed
+
+
+def test_blocks_are_left_out_in_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five folds: the shipped model, one a fold, and one for each of the ten pairs."""
+    asked = []
+    genuine = fitting.learn
+    monkeypatch.setattr(fitting, "learn", lambda *given, **more: asked.append(given[2]) or genuine(*given, **more))
+    rows = rows_of(count=600)
+    fitted = fit(rows, small(scheme="pairs", model=Model(trees=4, depth=2)))
+    assert len(asked) == 1 + 5 + 10
+    hidden = [{index for index, split in enumerate(fitted.splits) if not np.isin(split.test, train).any()} for train in asked]
+    assert sorted(map(len, hidden)) == [0] + [1] * 5 + [2] * 10
+    asked.clear()
+    fit(rows, small(scheme="pairs", models=("linear",), join=Join.VOTE, calibration=Calibration.NONE))
+    assert len(asked) == 1 + 5
 
 
 def test_evaluation_splits_have_their_own_hyper_parameters(monkeypatch: pytest.MonkeyPatch) -> None:

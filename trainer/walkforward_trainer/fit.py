@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -29,7 +30,7 @@ from walkforward_trainer.learn import Learned, learn
 from walkforward_trainer.parallel import side_by_side
 from walkforward_trainer.resolved import Join
 from walkforward_trainer.runtime import run, run_all
-from walkforward_trainer.splits import embargo_of, evaluation_splits, holdout, inner_splits
+from walkforward_trainer.splits import Split, embargo_of, evaluation_splits, holdout, inner_splits
 from walkforward_trainer.tail import Tail, TailKind, fit_calibrators, fit_join, fit_tail
 from walkforward_trainer.weighing import weighed
 
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from walkforward_trainer.heads import FittedHead
     from walkforward_trainer.models.parts import BaseModel
     from walkforward_trainer.plan import Plan
-    from walkforward_trainer.splits import Split
 
     Matrix = npt.NDArray[np.float32]
     Vector = npt.NDArray[np.float64]
@@ -51,7 +51,9 @@ if TYPE_CHECKING:
 __all__ = ["Fitted", "fit"]
 
 NESTED: Final = 3
-"""Inner folds of an evaluation split."""
+"""Inner folds of an evaluation split that has its own."""
+LEAST_PAIRED: Final = 4
+"""Fewer blocks are not left out in pairs: half of the rows, or less, would be left to learn from."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,17 +143,33 @@ def _crossed(rows: Dataset, plan: Plan, splits: list[Split], kind: TailKind) -> 
     jobs += [] if same else [_fold(rows, plan, split, index, heads=True, evaluation=True) for index, split in enumerate(splits)]
     # a vote without a calibrator learns nothing
     free = kind.join is Join.VOTE and kind.calibration is Calibration.NONE
-    nested = [] if free else [inner_splits(rows, plan, split.train, NESTED) for split in splits]
-    jobs += [_fold(rows, plan, part, index, heads=False, evaluation=True) for index, parts in enumerate(nested) for part in parts]
+    nested = [] if free else _nested(rows, plan, splits)
+    jobs += [_fold(rows, plan, part, users[0], heads=False, evaluation=True) for part, users in nested]
     shipped, *learned = side_by_side(jobs, what="fit")
-    folds = learned[: len(learned) - NESTED * len(nested)]
+    folds, own = learned[: len(learned) - len(nested)], learned[len(learned) - len(nested) :]
     z = _log_odds(len(rows), inner, folds[: len(inner)])
     tail = _tail(rows, plan, z, everything, kind)
-    tails = [tail] * len(splits) if free else []
-    for index, parts in enumerate(nested):
-        start = len(folds) + index * NESTED
-        tails.append(_tail(rows, plan, _log_odds(len(rows), parts, learned[start : start + NESTED]), splits[index].train, kind))
+    tails = [tail] * len(splits)
+    for index, split in enumerate(splits if not free else ()):
+        mine = [(part, models) for (part, users), models in zip(nested, own, strict=True) if index in users]
+        # of a pair of blocks the other one: this split's own test rows play no part in its tail
+        answers = _log_odds(len(rows), [part for part, _ in mine], [models for _, models in mine])
+        tails[index] = _tail(rows, plan, answers, split.train, kind)
     return _Parts(z, shipped, folds if same else folds[len(inner) :], tail, tails, None)
+
+
+def _nested(rows: Dataset, plan: Plan, splits: list[Split]) -> list[tuple[Split, tuple[int, ...]]]:
+    """Return the inner folds of all splits, each with the splits whose tail learns from what it says to its test rows.
+
+    Blocks that partition the rows are left out in pairs: what has seen neither speaks for each block to the tail of the other, so ten fits
+    do for five folds. Where splits have hyper-parameters of their own, and where blocks do not partition the rows, each has its own.
+    """
+    if plan.validation.scheme is not Scheme.PURGED_K_FOLD or plan.fold_models or len(splits) < LEAST_PAIRED:
+        return [(part, (index,)) for index, split in enumerate(splits) for part in inner_splits(rows, plan, split.train, NESTED)]
+    return [
+        (Split(np.intersect1d(one.train, other.train), np.concatenate((one.test, other.test)), 0, 0), (first, second))
+        for (first, one), (second, other) in combinations(enumerate(splits), 2)
+    ]
 
 
 def _log_odds(count: int, splits: list[Split], learned: list[Learned]) -> Vector:
