@@ -262,7 +262,7 @@ async def test_pods_of_others_with_our_labels_have_no_say() -> None:
     world = World()
     job = await started(world)
     prepare(world, job, 0)
-    prepare(world, job, 1, RunVerdict.FAILED, 65, message="forged")
+    prepare(world, job, 1, RunVerdict.INELIGIBLE, message="forged")
     name = f"{job}-1-x7k2p"
     body = next(found for (_, _, one), found in world.cluster.objects.items() if one == name)
     body["metadata"]["ownerReferences"] = []
