@@ -67,6 +67,16 @@ def test_a_smoke_run_needs_seven_days_and_ten_trades() -> None:
     assert unmet(smoked(asked(minAge="1d", minClosedTrades=3), HOUR), Seen(rows=0, span_ms=0, log=log(3, 1)), 0) == []
 
 
+def test_the_embargo_of_a_smoke_run_leaves_bars_to_test_on() -> None:
+    """A day of embargo would be 288 of its 1,000 bars of five minutes."""
+    fields = spec("s3://x/bars", "s3://x/models", recipe="ohlcv-direction", overrides={})
+    fields["data"]["timeframe"] = "5m"
+    assert make_plan(run_document(fields, mode="Smoke")).embargo_ms == 50 * HOUR // 12
+    assert make_plan(run_document(fields)).embargo_ms == DAY
+    fields["data"]["timeframe"] = "1d"
+    assert make_plan(run_document(fields, mode="Smoke")).embargo_ms == DAY
+
+
 class TestRegime:
     """The recent bars are held against quantiles of the bars before them, not against their own."""
 

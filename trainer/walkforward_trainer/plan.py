@@ -11,7 +11,7 @@ from walkforward_core.api.defaults import effective_gates
 from walkforward_core.bundle import Decision, DecisionKind
 from walkforward_core.decision import LEAST_THRESHOLD
 from walkforward_core.documents import digest, encode
-from walkforward_core.durations import parse_ms
+from walkforward_core.durations import format_ms, parse_ms
 from walkforward_core.features import lookback, timeframe_ms
 from walkforward_core.offline import GATES, names
 from walkforward_core.plugins import PluginError
@@ -123,7 +123,7 @@ def make_plan(run: RunDocument) -> Plan:
     if run.mode is RunMode.SMOKE:
         model, validation = (
             replace(model, trees=min(model.trees, SMOKE_TREES)),
-            replace(validation, folds=min(validation.folds, SMOKE_FOLDS)),
+            replace(validation, folds=min(validation.folds, SMOKE_FOLDS), embargo=_smoke_embargo(validation.embargo, spec.data.timeframe)),
         )
         bars, quality = min(bars or SMOKE_BARS, SMOKE_BARS), replace(quality, min_rows=min(quality.min_rows, SMOKE_BARS // 2))
         tuning = None if tuning is None else msgspec.structs.replace(tuning, trials=min(tuning.trials, SMOKE_TRIALS))
@@ -174,6 +174,11 @@ def with_features(plan: Plan, recipe: str, features: tuple[str, ...]) -> Plan:
 
 def _config_digest(recipe: str, features: tuple[str, ...], target: Target, model: Model, timeframe: str) -> str:
     return digest(encode([recipe, features, target, model, timeframe]))
+
+
+def _smoke_embargo(embargo: str, timeframe: str) -> str:
+    """Return an embargo that leaves rows to test on: a day of it is a third of a smoke run's bars of five minutes."""
+    return format_ms(min(parse_ms(embargo), SMOKE_BARS * timeframe_ms(timeframe) // 20))
 
 
 def _recipe(spec: RetrainSpec) -> Recipe:
