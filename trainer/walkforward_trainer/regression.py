@@ -64,8 +64,9 @@ def fit_softmax(z: Vector, y: Vector, classes: int, weight: Vector | None = None
                 curvature[a, :, b] = curvature[b, :, a] = _curvature(design, share * mass) / total
         flat = curvature.reshape(classes * columns, -1) + np.diag(np.tile(penalty + CLOSE, classes))
         step = np.linalg.solve(flat, gradient.ravel()).reshape(beta.shape)
+        # one number added to all biases changes nothing: along it the step is rounding, divided by almost zero, and would never end
+        step[:, -1] -= step[:, -1].mean()
         beta = beta - _bounded(step)
-        beta[:, -1] -= beta[:, -1].mean()
         if np.abs(step).max() < 1e-10:
             break
     return beta[:, :-1], beta[:, -1]
