@@ -11,7 +11,7 @@ import yaml
 from e2e_kube import await_true, item
 from e2e_scene import FAST
 from e2e_stage import WORK, store_of
-from planted import DAY, MINUTE, START, market, write_bars, write_macro, write_samples, write_ticks, write_trades
+from planted import DAY, HOUR, MINUTE, START, market, write_bars, write_macro, write_samples, write_ticks, write_trades
 
 from walkforward_core.bundle import Manifest
 from walkforward_trainer.specfile import timestamp
@@ -53,11 +53,11 @@ def ohlcv_direction(store: ObjectStore, folder: Path) -> Case:
 
 
 def multi_timeframe(store: ObjectStore, folder: Path) -> Case:
-    made = market(2, 6_000, bar_ms=5 * MINUTE, edge=1.5, length=25)
-    bars = upload(store, write_bars(folder / "five.csv", made.bars, bar_ms=5 * MINUTE))
+    made = market(2, 5_000, edge=1.5, length=25)
+    bars = upload(store, write_bars(folder / "hourly.csv", made.bars))
     last = int(made.bars.time[-1])
-    data = {"uri": bars, "format": "csv", "timeframe": "5m", "window": None, "windowBars": 5_000}
-    return Case(data, {"schedules": []}, last - 100 * 5 * MINUTE, last)
+    data = {"uri": bars, "format": "csv", "timeframe": "1h", "window": None, "windowBars": 4_500}
+    return Case(data, {"schedules": [], "overrides": {"model": {"trees": 30}}}, last - 20 * HOUR, last)
 
 
 def risk_filter(store: ObjectStore, folder: Path) -> Case:

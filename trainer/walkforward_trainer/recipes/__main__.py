@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from walkforward_core.api.data import DataSpec
 from walkforward_core.api.defaults import effective_gates
@@ -20,16 +19,14 @@ if TYPE_CHECKING:
 
 __all__ = ["written"]
 
+END: Final = "<!-- end -->"
+
 
 def written(page: str) -> str:
     """Return ``page`` with its tables as the recipes are now."""
     for name, table in (("table", _recipes()), ("gates", _gates())):
-        page = re.sub(
-            rf"(<!-- recipes: {name} -->\n).*?(<!-- end -->)",
-            lambda found, t=table: f"{found[1]}\n{t}\n\n{found[2]}",
-            page,
-            flags=re.DOTALL,
-        )
+        before, mark, rest = page.partition(f"<!-- recipes: {name} -->\n")
+        page = f"{before}{mark}\n{table}\n\n{END}{rest.partition(END)[2]}"
     return page
 
 
