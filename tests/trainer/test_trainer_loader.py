@@ -180,7 +180,7 @@ CELLS = st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.floats(), TEXT
 )
 @example(rows=[(START, 1, 1, 1, 1, "a")], stamp=START, good_rows=24)
 @example(rows=[(START, b"a", 1.5, 1, 1, None)], stamp=START, good_rows=24)
-@BOUNDED
+@settings(BOUNDED, max_examples=25)
 def test_any_values_in_sqlite(rows: list[tuple[Any, ...]], stamp: Any, good_rows: int) -> None:
     with tempfile.TemporaryDirectory() as folder, closing(sqlite3.connect(f"{folder}/bars.db")) as database:
         database.execute("CREATE TABLE bars (time, open, high, low, close, volume)")

@@ -9,6 +9,7 @@ from contextlib import closing
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 import psycopg
 import pytest
@@ -475,6 +476,14 @@ class TestPostgres:
         with pytest.raises(Transient, match="the run is tried again") as caught:
             list(parts)
         assert caught.value.reason is Reason.DATABASE_UNAVAILABLE
+
+    def test_types_that_are_numbers(self, postgres: str) -> None:
+        kinds = {"numeric": "NaN", "float4": "1.5", "int2": "7", "numeric(9, 2)": "1.25", "real": "Infinity"}
+        columns = ", ".join(f"'{value}'::{kind} AS n{index}" for index, (kind, value) in enumerate(kinds.items()))
+        source = Source("data", "secret://BARS_DSN", DataFormat.POSTGRES, f"SELECT time, {columns} FROM bars")
+        wanted = (BARS[0], *(Column(f"n{index}") for index in range(len(kinds))))
+        (part,) = read(Access(allow_file=False, env={"BARS_DSN": postgres}), source, wanted, Span(START + 1))
+        np.testing.assert_array_equal(part.frame.row(0)[1:], [float(value) for value in kinds.values()])
 
     def test_columns_of_one_name(self, postgres: str) -> None:
         error = self.refusal(postgres, "SELECT time, time, open, close, symbol FROM bars")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
@@ -140,6 +141,8 @@ def _series(values: Sequence[Any], column: Found, table: str) -> pl.Series:
     """Return the values of one column, which are of one type, or whole and broken numbers."""
     import polars as pl  # noqa: PLC0415 - see asked
 
+    if column.kind is Kind.NUMBER and Decimal in set(map(type, values)):
+        values = [None if value is None else float(value) for value in values]  # whose NaN is ours
     kinds = set(map(type, values)) - {type(None)}
     try:
         if kinds == {int, float}:
