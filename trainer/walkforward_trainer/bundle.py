@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Bundle", "Contents", "assemble", "libraries", "output_of", "version_of"]
 
-LIBRARIES: Final = ("lightgbm", "numpy", "onnx", "onnxruntime", "polars", "xgboost-cpu")
+LIBRARIES: Final = ("lightgbm", "numpy", "onnx", "onnxruntime", "optuna", "polars", "xgboost-cpu")
 
 
 @dataclass(frozen=True, slots=True)
