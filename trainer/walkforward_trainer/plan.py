@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from walkforward_core.api.defaults import effective_gates
+from walkforward_core.api.recipe import ClassShares
 from walkforward_core.bundle import Decision, DecisionKind
 from walkforward_core.decision import LEAST_THRESHOLD
 from walkforward_core.documents import digest, encode
@@ -115,6 +116,8 @@ def make_plan(run: RunDocument) -> Plan:
         filled(recipe.model, asked.model),
         filled(recipe.validation, spec.validation),
     )
+    if classes_of(target) != len(ClassShares.__struct_fields__):
+        target = replace(target, class_target=None)  # shares of down, neutral and up say nothing about another target
     kind, joined, quality = spec.data.kind or recipe.kind, joined_names(spec), filled(recipe.quality, spec.data.quality)
     features = asked.features or (*recipe.features, *joined)
     check_kind(spec, recipe, kind, target.kind, features)
