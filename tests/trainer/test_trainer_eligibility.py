@@ -173,6 +173,13 @@ class TestLearnable:
             {"overrides": {"target": {"kind": "BadTrade", "horizonBars": 3}}},
             "a trade ends when it is closed",
         ),
+        ({"kind": "Samples", "timeframe": "1m", "timeZone": "Europe/London"}, {"overrides": UP}, "ts of samples is epoch milliseconds"),
+        ({"kind": "Ticks", "barTime": "close"}, {}, "Ticks have one time stamp a row"),
+        (
+            {"kind": "Trades", "symbols": ["*"], "quality": {"maxGap": "1d"}},
+            {"overrides": {"target": {"kind": "BadTrade"}}},
+            "trades come when they come; remove maxGap",
+        ),
         ({}, {"overrides": {"features": ["bias"]}}, "bias cannot be had of Bars"),
         ({}, {"overrides": {"features": ["macro.vix"]}}, "macro.vix not known"),
         ({}, {"overrides": {"features": ["ret_1", "ret_1"]}}, "ret_1 named twice"),

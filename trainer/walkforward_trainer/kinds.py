@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from walkforward_core.api.data import DataFormat, DataKind
+from walkforward_core.api.data import BarTime, DataFormat, DataKind
 from walkforward_core.features import Of, timeframe_ms, unknown
 from walkforward_core.features import features as known_features
 from walkforward_trainer.errors import BadConfiguration, Reason
@@ -20,6 +20,7 @@ __all__ = ["EVERY_SYMBOL", "check_kind", "joined_names", "table_names"]
 EVERY_SYMBOL: Final = "*"
 """Of trades: all symbols of the log, as one set of rows."""
 SAMPLE_MS: Final = 60_000
+UTC: Final = "Etc/UTC"
 _WITH_BARS: Final = (DataKind.BARS, DataKind.TICKS)
 
 
@@ -52,6 +53,8 @@ def check_kind(spec: RetrainSpec, recipe: Recipe, kind: DataKind, target: str, f
         raise _wrong(f"data.joins: {kind} bring their own features; remove the joins, or set data.kind to Bars")
     if EVERY_SYMBOL in spec.data.symbols and (kind is not DataKind.TRADES or len(spec.data.symbols) > 1):
         raise _wrong(f"data.symbols: {EVERY_SYMBOL} stands for all symbols of a log of trades, and alone; name the symbols of {kind}")
+    if spec.data.bar_time is BarTime.CLOSE and kind is not DataKind.BARS:
+        raise _wrong(f"data.barTime: {kind} have one time stamp a row, no open and no close; remove it")
     asked = spec.eligibility
     if asked.regime is not None and kind not in _WITH_BARS:
         raise _wrong(f"eligibility.regime: {kind} have no bars to take the volatility of; remove it")
@@ -63,7 +66,9 @@ def _check_trades(spec: RetrainSpec, kind: DataKind) -> None:
     """Refuse what would be of no effect: a trade brings its own rule, and its own end."""
     if kind is not DataKind.TRADES:
         return
-    asked = spec.overrides
+    asked, quality = spec.overrides, spec.data.quality
+    if quality.max_gap is not None or quality.min_completeness is not None:
+        raise _wrong("data.quality: trades come when they come; remove maxGap and minCompleteness")
     if asked.decision.base_rule is not None:
         raise _wrong(f"overrides.decision.baseRule: {asked.decision.base_rule} is a rule about bars; trades bring their side, remove it")
     if asked.target.horizon_bars is not None:
@@ -77,6 +82,8 @@ def _check_samples(spec: RetrainSpec, kind: DataKind, target: str) -> None:
         raise _wrong(f"overrides.target.kind: {target} needs bars with a high and a low; Samples have a mid, ask for Direction")
     if timeframe_ms(spec.data.timeframe) != SAMPLE_MS:
         raise _wrong(f"data.timeframe: samples are taken every minute, not every {spec.data.timeframe}; write 1m")
+    if spec.data.time_zone != UTC:
+        raise _wrong(f"data.timeZone: ts of samples is epoch milliseconds, which {spec.data.time_zone} does not change; remove it")
     if spec.data.format is not DataFormat.JSONL or spec.data.columns:
         raise _wrong("data.format: samples are the feature logger's JSON lines; write jsonl, and no data.columns")
 
