@@ -63,7 +63,7 @@ def decode(kind: type[T], data: bytes, *, source: str) -> T:
     """
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DocumentError(f"{source}: {error} (starts with {data[:60]!r}); write it again with the version that reads it") from error
 
 

@@ -68,7 +68,7 @@ def test_a_retrain_in_json_and_a_run_json(tmp_path: Path) -> None:
         (YAML.replace("windowBars: 2000", "windowBars: many"), r"spec: Expected `int \| null`, got `str` - at `\$\.data\.windowBars`"),
         (YAML.replace("  artifacts", "  artefacts"), r"spec: Object missing required field `artifacts`"),
         (YAML.replace("v1alpha1", "v1"), r"apiVersion is 'walkforward.dev/v1'; write walkforward\.dev/v1alpha1"),
-        (YAML.replace("name: fx, ", ""), r"metadata\.name is missing"),
+        (YAML.replace("name: fx, ", ""), r"metadata: Object missing required field `name`"),
         (YAML + "---" + YAML, r"2 ModelRetrain documents; it must hold exactly one"),
         ("kind: Pod", r"0 ModelRetrain documents"),
         ("a: [", r"not YAML"),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+import math
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import msgspec
 
+from walkforward_core.api.fields import Name
 from walkforward_core.api.retrain import RetrainSpec
-from walkforward_core.documents import encode
+from walkforward_core.documents import Part, encode
 from walkforward_core.errors import DocumentError
 from walkforward_core.names import GROUP, VERSION
 from walkforward_core.runs import RetrainObject, RunDocument, Trigger, TriggerKind
@@ -22,8 +24,23 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMAND_LINE", "instant", "load", "timestamp"]
 
+T = TypeVar("T")
+
 COMMAND_LINE: Final = "command-line"
 """Trigger of a run that no operator has started: nobody has told it which bundles are in use."""
+
+YEARS: Final = range(1800, 2200)
+"""Years that an instant may lie in: markets are not older, and no clock is meant that is further ahead."""
+DEEPEST: Final = 100
+"""Levels of a document; the spec itself has ten."""
+
+
+class Metadata(Part, frozen=True, kw_only=True):
+    """What of a resource's metadata a run goes by; the name keeps to the rule of the CRD, since folders are called after it."""
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=47)]
+    namespace: Name = "default"
+    uid: str = "laptop"
 
 
 def load(path: Path, *, now_ms: int) -> RunDocument:
@@ -58,6 +75,10 @@ def instant(text: str, field: str) -> int:
         raise BadConfiguration(Reason.SPEC_INVALID, f"{field} {text!r}: {error}; write 2026-01-31T13:00:00Z") from error
     if moment.tzinfo is None:
         raise BadConfiguration(Reason.SPEC_INVALID, f"{field} {text!r} has no time zone; write 2026-01-31T13:00:00Z")
+    if moment.year not in YEARS:
+        raise BadConfiguration(
+            Reason.SPEC_INVALID, f"{field} {text!r}: the year lies outside {YEARS[0]} to {YEARS[-1]}; write 2026-01-31T13:00:00Z"
+        )
     return round(moment.timestamp() * 1000)
 
 
@@ -74,7 +95,7 @@ def timestamp(epoch_ms: int) -> str:
 def _json(data: bytes, source: str) -> dict[str, Any]:
     try:
         return msgspec.json.decode(data, type=dict[str, Any])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadConfiguration(Reason.SPEC_INVALID, f"{source}: {error}; it must be one JSON object") from error
 
 
@@ -85,6 +106,12 @@ def _yaml(data: bytes, source: str) -> dict[str, Any]:
         documents = [document for document in yaml.safe_load_all(data) if document is not None]
     except yaml.YAMLError as error:
         raise BadConfiguration(Reason.SPEC_INVALID, f"{source}: not YAML: {error}") from error
+    except ValueError as error:  # 2026-02-30, 0x_
+        raise BadConfiguration(
+            Reason.SPEC_INVALID, f"{source}: YAML with a day or a number that there is none of: {error}; correct it"
+        ) from error
+    except RecursionError as error:
+        raise BadConfiguration(Reason.SPEC_INVALID, f"{source}: YAML that is nested without end; no field of ModelRetrain is") from error
     found = [document for document in documents if isinstance(document, dict) and document.get("kind") == "ModelRetrain"]
     if len(found) != 1:
         raise BadConfiguration(Reason.SPEC_INVALID, f"{source}: {len(found)} ModelRetrain documents; it must hold exactly one")
@@ -95,32 +122,61 @@ def _of_resource(fields: Mapping[str, Any], source: str, now_ms: int) -> RunDocu
     """Return a manual run of a ModelRetrain; the same resource at the same ``asOf`` is the same run."""
     if fields.get("apiVersion") != f"{GROUP}/{VERSION}":
         raise BadConfiguration(Reason.SPEC_INVALID, f"{source}: apiVersion is {fields.get('apiVersion')!r}; write {GROUP}/{VERSION}")
-    metadata = fields.get("metadata") or {}
-    name = metadata.get("name")
-    if not isinstance(name, str) or not name:
-        raise BadConfiguration(Reason.SPEC_INVALID, f"{source}: metadata.name is missing")
-    raw = fields.get("spec") or {}
-    try:
-        spec = msgspec.convert(_plain(raw), RetrainSpec)
-    except msgspec.ValidationError as error:
-        raise BadConfiguration(Reason.SPEC_INVALID, f"{source}: spec: {error}") from error
+    metadata = _part(_plain(fields.get("metadata") or {}, "metadata", source), Metadata, "metadata", source)
+    raw = _plain(fields.get("spec") or {}, "spec", source)
+    spec = _part(raw, RetrainSpec, "spec", source)
     _no_strangers(raw, msgspec.to_builtins(spec), "spec", source)
     as_of = spec.data.as_of or timestamp(now_ms // 1000 * 1000)
-    owner = RetrainObject(namespace=str(metadata.get("namespace") or "default"), name=name, uid=str(metadata.get("uid") or "laptop"))
-    run = f"{name}-{hashlib.sha256(encode([owner, spec, as_of])).hexdigest()[:8]}"
+    owner = RetrainObject(namespace=metadata.namespace, name=metadata.name, uid=metadata.uid)
+    run = f"{owner.name}-{hashlib.sha256(encode([owner, spec, as_of])).hexdigest()[:8]}"
     trigger = Trigger(id=COMMAND_LINE, kind=TriggerKind.MANUAL)
     return RunDocument(run=run, retrain=owner, trigger=trigger, as_of=as_of, spec=spec)
 
 
-def _plain(value: Any) -> Any:
-    """Return ``value`` with YAML's own dates as the text that they were."""
+def _part(fields: Any, kind: type[T], path: str, source: str) -> T:
+    try:
+        return msgspec.convert(fields, kind)
+    except msgspec.ValidationError as error:
+        raise BadConfiguration(Reason.SPEC_INVALID, f"{source}: {path}: {error}; correct this field") from error
+
+
+def _plain(value: Any, path: str, source: str, depth: int = 0) -> Any:
+    """Return ``value`` as JSON could have it: what YAML has beyond that becomes text where it was a time, and is refused otherwise."""
+    if depth > DEEPEST:
+        raise BadConfiguration(
+            Reason.SPEC_INVALID, f"{source}: {path[:80]}… is nested more than {DEEPEST} deep; no field of ModelRetrain is"
+        )
     if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        keys = {key: _plain(key if isinstance(key, str) else str(key), f"{path}.{key}", source, depth) for key in value}
+        return {keys[key]: _plain(inner, f"{path}.{keys[key]}", source, depth + 1) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_plain(inner) for inner in value]
+        return [_plain(inner, f"{path}[{index}]", source, depth + 1) for index, inner in enumerate(value)]
+    if why := _not_json(value):
+        raise BadConfiguration(Reason.SPEC_INVALID, f"{source}: {path}: {value!r} {why}")
     if isinstance(value, datetime):
-        return timestamp(round(value.replace(tzinfo=value.tzinfo or UTC).timestamp() * 1000))
+        try:
+            return timestamp(round(value.replace(tzinfo=value.tzinfo or UTC).timestamp() * 1000))
+        except (ValueError, OverflowError) as error:
+            raise BadConfiguration(Reason.SPEC_INVALID, f"{source}: {path}: {value}: {error}; write 2026-01-31T13:00:00Z") from error
     return value
+
+
+def _not_json(value: Any) -> str:
+    """Return why ``value`` is nothing that a field could have; empty where it may be."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "is no finite number; write one, or leave the field out"
+    if isinstance(value, str) and not _is_text(value):
+        return "has a character that is no text; write it without"
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return "is a day without a time; write 2026-01-31T13:00:00Z"
+    if not isinstance(value, (str, int, float, datetime, type(None))):
+        return f"is {type(value).__name__} of YAML, which no field takes; write text, a number, a list or a mapping"
+    return ""
+
+
+def _is_text(value: str) -> bool:
+    """Return whether ``value`` can be written as UTF-8 and has no control characters but those of text in lines."""
+    return not any(0xD800 <= ord(character) <= 0xDFFF or (ord(character) < 0x20 and character not in "\t\r\n") for character in value)
 
 
 def _no_strangers(given: Any, known: Any, path: str, source: str) -> None:
