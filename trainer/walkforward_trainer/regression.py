@@ -62,12 +62,10 @@ def fit_softmax(z: Vector, y: Vector, classes: int, weight: Vector | None = None
             for b in range(a, classes):
                 share = p[:, a] * (1.0 - p[:, a]) + 1e-9 if a == b else -p[:, a] * p[:, b]
                 curvature[a, :, b] = curvature[b, :, a] = _curvature(design, share * mass) / total
-        # the loss does not know a bias that all classes share: held at zero, it does not wander
+        # one number added to all biases changes nothing: held at zero here, or the step along it is rounding by almost zero and never ends
         curvature[:, -1, :, -1] += 1.0
         flat = curvature.reshape(classes * columns, -1) + np.diag(np.tile(penalty + CLOSE, classes))
         step = np.linalg.solve(flat, gradient.ravel()).reshape(beta.shape)
-        # one number added to all biases changes nothing: along it the step is rounding, divided by almost zero, and would never end
-        step[:, -1] -= step[:, -1].mean()
         beta = beta - _bounded(step)
         if np.abs(step).max() < 1e-10:
             break
