@@ -79,7 +79,7 @@ CASES: Final = {
     "daily-ensemble": Case(
         "daily-ensemble",
         _bars(1_250, DAY, week=5, sigma=1e-2),
-        1.5,
+        1.0,
         {"format": "csv", "timeframe": "24h", "windowBars": 1_000},
         {"model": {"trees": 20}, "tuning": {"trials": 2}},
         "1,000 daily bars, 2 trials",
