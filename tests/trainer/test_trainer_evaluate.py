@@ -13,11 +13,13 @@ from trainer_datasets import dataset, plan_of
 from walkforward_core.api.recipe import Calibration, ClassShares, Scheme, Selection, Sizing, Tuning
 from walkforward_core.bundle import Decision, DecisionKind
 from walkforward_core.decision import decision_score
+from walkforward_trainer import baseline
 from walkforward_trainer.evaluate import Evidence, evaluate
 from walkforward_trainer.fit import fit
 from walkforward_trainer.metrics import classes as metrics
 from walkforward_trainer.metrics.sizing import stake
 from walkforward_trainer.resolved import Model
+from walkforward_trainer.specfile import timestamp
 from walkforward_trainer.splits import evaluation_splits, purged_k_fold
 from walkforward_trainer.tuning import tune
 
@@ -156,3 +158,57 @@ def test_what_is_tested_has_no_say_in_the_model_that_tests_it(scheme: Scheme, ch
     earlier = y.copy()
     earlier[: test[0] // 2] = 1.0 - earlier[: test[0] // 2]
     assert not np.array_equal(said(earlier)[0][test], before[test]), "rows that train do have a say"
+
+
+class TestLiveModel:
+    """The live model on the candidate's own unseen rows."""
+
+    def compared(
+        self, monkeypatch: pytest.MonkeyPatch, theirs: Any, count: int = 2, as_of_row: int = 100, **manifest: Any
+    ) -> baseline.Comparison:
+        data, fitted = answers(count)
+        plan = plan_of(classes=count, decision=Decision(kind=DecisionKind.SIGN, threshold=0.6), embargo_ms=0)
+        found = evaluate(data, fitted, plan)
+        fields: dict[str, Any] = {
+            "data": SimpleNamespace(as_of=timestamp(int(data.t0[as_of_row])), timeframe=plan.data.timeframe),
+            "decision": plan.decision,
+            "horizon": SimpleNamespace(bars=plan.target.horizon_bars),
+            "input": SimpleNamespace(features=("x0",)),
+            "output": SimpleNamespace(classes=tuple(range(count))),
+        }
+        monkeypatch.setattr(baseline, "run", lambda _model, x: theirs(found)[-len(x) :])
+        described: Any = SimpleNamespace(**(fields | manifest))
+        live = baseline.LiveModel(manifest=described, model=b"")
+        return baseline.compare(live, data, found, plan)
+
+    @pytest.mark.parametrize("count", [2, 3])
+    def test_the_same_model_differs_by_nothing(self, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+        same = self.compared(monkeypatch, lambda found: found.classes, count)
+        assert (same.metrics["degradation"], same.metrics["delta"], same.metrics["disagreement"]) == (0.0, 0.0, 0.0)
+        assert same.metrics["baselineRows"] == len(same.at) == 279
+        assert same.note == ""
+
+    def test_delta_is_the_mean_difference_and_degradation_is_relative(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def further(found: Evidence) -> np.ndarray:
+            p = found.classes[:, 1] + np.where(found.y == 1, 0.03, -0.03)
+            return np.column_stack((1.0 - p, p))
+
+        better = self.compared(monkeypatch, further)
+        assert better.metrics["delta"] == pytest.approx(0.03)
+        assert better.metrics["baselineAuc"] > better.metrics["candidateAuc"]
+        assert better.metrics["degradation"] == pytest.approx(1.0 - better.metrics["candidateAuc"] / better.metrics["baselineAuc"])
+
+    def test_of_three_classes_it_is_half_of_what_is_moved(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        moved = self.compared(monkeypatch, lambda found: found.classes + np.array([0.02, -0.05, 0.03]), 3)
+        assert moved.metrics["delta"] == pytest.approx(0.05)
+
+    def test_rows_that_it_has_learned_from_are_left_out_and_too_few_are_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        few = self.compared(monkeypatch, lambda found: found.classes, as_of_row=350)
+        assert set(few.metrics) == {"baselineRows"}
+        assert "29 rows lie after the baseline's data" in few.note
+
+    def test_another_question_is_not_compared(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        three = self.compared(monkeypatch, lambda found: found.classes, output=SimpleNamespace(classes=(0, 1, 2)))
+        assert three.note == "the baseline knows 3 classes, the candidate 2"
+        other = self.compared(monkeypatch, lambda found: found.classes, input=SimpleNamespace(features=("unheard",)))
+        assert "unheard" in other.note

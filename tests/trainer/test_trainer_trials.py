@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from trainer_datasets import dataset, plan_of
-from trainer_runs import run_document, spec
+from trainer_runs import DIRECTION, NOW, RISK, eurusd, run_document, spec
 
+from walkforward_core.bundle import Manifest
 from walkforward_core.errors import Unavailable
 from walkforward_core.objectstore import open_store
 from walkforward_trainer.errors import BadData, Reason
 from walkforward_trainer.metrics.sharpe import deflated, expected_maximum, moments, probabilistic
+from walkforward_trainer.pipeline import execute
 from walkforward_trainer.trials import Totals, account, deflate, effective, tried
 
 if TYPE_CHECKING:
@@ -163,3 +165,16 @@ def test_a_search_brings_its_trials_and_its_overfitting() -> None:
     assert tried(evidence(net), search) == (100, (0.1, 0.2))
     assert deflate(evidence(net), Totals(trials=100, effective=100.0, variance=0.01), search)["pbo"] == 0.3
     assert deflate(evidence(net), Totals(trials=100, effective=100.0, variance=0.01), search)["tuningTimeLimited"] == 1.0
+
+
+def test_a_rejected_run_counts_for_the_next_one(tmp_path: Path) -> None:
+    """Whole runs: the first asks for what cannot be known, the second is published and says that it was not the first."""
+    for name, overrides in (("aaaa1111", DIRECTION), ("bbbb2222", RISK)):
+        fields = spec(eurusd(), tmp_path, overrides={**overrides, "model": {"trees": 20}}, validation={"folds": 3})
+        result, _ = execute(run_document(fields, run=f"fx-{name}"), allow_file=True, now_ms=NOW)
+    assert result.verdict == "Published", result.message
+    manifest = Manifest.parse((tmp_path / result.version / "manifest.json").read_bytes())
+    assert manifest.trials == 2
+    assert manifest.metrics["trials"] == 2.0
+    assert manifest.metrics["trialsEffective"] == pytest.approx(2.0)
+    assert manifest.metrics["deflatedSharpe"] <= manifest.metrics["probabilisticSharpe"]
