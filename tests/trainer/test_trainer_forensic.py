@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from trainer_datasets import dataset, plan_of
+from trainer_runs import eurusd, run_document, spec
 
 from walkforward_core.api.recipe import ClassShares
 from walkforward_trainer.checks import check
+from walkforward_trainer.errors import BadConfiguration
 from walkforward_trainer.forensic import Cause, examine, forensic_notes, forensic_tables
 from walkforward_trainer.metrics import classes
+from walkforward_trainer.plan import make_plan
 
 GOOD = {"ece": 0.02, "auc": 0.7, "aucError": 0.02, "expectancy": 1e-4}
 SHARES = ClassShares(down=0.4, neutral=0.2, up=0.4)
@@ -114,3 +118,24 @@ def test_checks_run_by_their_names_and_the_gate_asks_for_its_own() -> None:
     both = check(rows, replace(plan, recipe=replace(plan.recipe, checks=("forensic", "leakage"))), seen, GOOD)
     assert {"leakage.shuffledAuc", "leakage.shiftDrop", "leakage.purgeGain"} < set(both.metrics)
     assert [table.name for table in both.tables] == ["leakage", "forensic", "classes", "confidence"]
+
+
+def test_a_recipe_that_asks_for_an_unknown_check_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from walkforward_trainer import plan as planning
+
+    table = planning.recipes()
+    monkeypatch.setattr(planning, "recipes", lambda: {**table, "ohlcv": replace(table["ohlcv"], checks=("leakge",))})
+    with pytest.raises(BadConfiguration, match="no check is called 'leakge'; there are leakage, forensic"):
+        plan_of()
+
+
+@pytest.mark.parametrize(
+    ("gates", "message"),
+    [
+        ({"auc": {}, "overfitting": {"max": 0.5}}, "compares the trials of a search"),
+        ({"auc": {}, "distribution": {}}, "about down, neutral and up"),
+    ],
+)
+def test_gates_that_no_run_could_answer_are_refused(gates: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadConfiguration, match=message):
+        make_plan(run_document(spec(eurusd(), Path("/nowhere"), gates=gates)))

@@ -76,6 +76,19 @@ def test_precision_at_k_is_a_mean_over_days_and_ties_go_to_the_earlier_row() -> 
     assert precision_at_k(y, score, time, 99) == pytest.approx((2 / 3 + 1 / 2) / 2)
 
 
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), count=st.integers(1, 120), k=st.integers(1, 9))
+def test_precision_at_k_is_its_definition_day_by_day(seed: int, count: int, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    time = np.sort(rng.integers(0, 6 * DAY, count))
+    y, score = rng.integers(0, 2, count).astype(float), rng.integers(0, 5, count) / 4
+    shares = []
+    for day in sorted(set((time // DAY).tolist())):
+        best = sorted(np.flatnonzero(time // DAY == day).tolist(), key=lambda row: (-score[row], row))[:k]
+        shares.append(y[best].mean())
+    assert precision_at_k(y, score, time, k) == pytest.approx(np.mean(shares))
+
+
 def test_ece_and_its_curve() -> None:
     p = np.array([0.2] * 10 + [0.8] * 10)
     y = np.array([1.0] * 2 + [0.0] * 8 + [1.0] * 6 + [0.0] * 4)

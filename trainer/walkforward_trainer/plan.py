@@ -18,6 +18,7 @@ from walkforward_core.offline import GATES, names
 from walkforward_core.plugins import PluginError
 from walkforward_core.routing import WithoutModel
 from walkforward_core.runs import RunMode
+from walkforward_trainer.checks import CHECKS
 from walkforward_trainer.costs import assumed_costs
 from walkforward_trainer.errors import BadConfiguration, Reason
 from walkforward_trainer.kinds import check_kind, joined_names, table_names
@@ -195,6 +196,11 @@ def _recipe(spec: RetrainSpec) -> Recipe:
             f"recipe: {spec.recipe} is not in this image; write one of {', '.join(known)}, or set job.image to one that has your package",
         )
     recipe = known[spec.recipe]
+    strangers = sorted(set(recipe.checks) - set(CHECKS))
+    if strangers:
+        raise BadConfiguration(
+            Reason.SPEC_INVALID, f"recipe {spec.recipe}: no check is called {strangers[0]!r}; there are {', '.join(CHECKS)}"
+        )
     return recipe.profiles.get(spec.data.timeframe, recipe)
 
 

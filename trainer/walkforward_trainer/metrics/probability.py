@@ -54,13 +54,14 @@ def precision_at_k(y: Vector, score: Vector, time: npt.NDArray[np.int64], k: int
 
     A day with fewer rows counts with those it has.
     """
-    days = time // DAY_MS
-    shares = []
-    for day in np.unique(days):
-        rows = np.flatnonzero(days == day)
-        top = rows[np.argsort(-score[rows], kind="stable")[:k]]
-        shares.append(float(y[top].mean()))
-    return float(np.mean(shares)) if shares else float("nan")
+    if not len(y):
+        return float("nan")
+    _, day = np.unique(time // DAY_MS, return_inverse=True)
+    order = np.lexsort((np.arange(len(y)), -score, day))
+    day = day[order]
+    starts = np.flatnonzero(np.diff(day, prepend=-1))
+    top = np.arange(len(y)) - starts[day] < k
+    return float(np.mean(np.bincount(day[top], weights=y[order][top]) / np.bincount(day[top])))
 
 
 def calibration_curve(y: Vector, p: Vector, bins: int = 15) -> list[tuple[float, float, int]]:
