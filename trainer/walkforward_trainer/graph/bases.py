@@ -56,16 +56,16 @@ def _trees(nodes: Nodes, trees: TreeEnsemble, name: str) -> str:
         n_targets=len(trees.offset),
         aggregate_function="SUM",
         post_transform="NONE",
-        nodes_treeids=trees.tree.tolist(),
-        nodes_nodeids=trees.node.tolist(),
-        nodes_featureids=np.where(leaf, 0, trees.feature).tolist(),
-        nodes_modes=np.where(leaf, "LEAF", "BRANCH_LEQ" if trees.or_equal else "BRANCH_LT").tolist(),
-        nodes_truenodeids=np.where(leaf, 0, trees.yes).tolist(),
-        nodes_falsenodeids=np.where(leaf, 0, trees.no).tolist(),
-        nodes_missing_value_tracks_true=np.where(leaf, 0, trees.nan_yes).tolist(),
-        target_treeids=trees.tree[leaf].tolist(),
-        target_nodeids=trees.node[leaf].tolist(),
-        target_ids=trees.target[leaf].tolist(),
+        nodes_treeids=trees.tree,
+        nodes_nodeids=trees.node,
+        nodes_featureids=np.where(leaf, 0, trees.feature),
+        nodes_modes=np.where(leaf, b"LEAF", b"BRANCH_LEQ" if trees.or_equal else b"BRANCH_LT"),
+        nodes_truenodeids=np.where(leaf, 0, trees.yes),
+        nodes_falsenodeids=np.where(leaf, 0, trees.no),
+        nodes_missing_value_tracks_true=np.where(leaf, 0, trees.nan_yes),
+        target_treeids=trees.tree[leaf],
+        target_nodeids=trees.node[leaf],
+        target_ids=trees.target[leaf],
         **_values(trees, leaf),
     )
     return nodes.double(scores, f"{name}_64")
@@ -76,7 +76,7 @@ def _values(trees: TreeEnsemble, leaf: npt.NDArray[np.bool_]) -> dict[str, Any]:
     values = {"base_values": trees.offset, "nodes_values": trees.threshold, "target_weights": trees.leaf[leaf]}
     if trees.leaf.dtype == np.float64:
         return {f"{name}_as_tensor": numpy_helper.from_array(np.asarray(value, np.float64), name) for name, value in values.items()}
-    return {name: np.asarray(value).tolist() for name, value in values.items()}
+    return {name: np.asarray(value) for name, value in values.items()}
 
 
 def _double_input(nodes: Nodes) -> str:

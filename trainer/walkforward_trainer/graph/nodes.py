@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 __all__ = ["Nodes"]
 
@@ -24,7 +24,9 @@ class Nodes:
 
     def add(self, kind: str, inputs: list[str], out: str, *, domain: str = "", **attributes: Any) -> str:
         """Add a node with one output and return the output's name."""
-        self.nodes.append(helper.make_node(kind, inputs, [out], name=out, domain=domain, **attributes))
+        node = helper.make_node(kind, inputs, [out], name=out, domain=domain)
+        node.attribute.extend(_attribute(name, value) for name, value in sorted(attributes.items()))
+        self.nodes.append(node)
         return out
 
     def constant(self, name: str, value: Any, kind: type[np.generic] = np.float64) -> str:
@@ -66,3 +68,20 @@ class Nodes:
         """Return Σ tensor · weights + bias, shape (N, 1)."""
         terms = self.add("Mul", [tensor, self.constant(out + "_weights", np.asarray(weights)[None, :])], out + "_terms")
         return self.add("Add", [self.total(terms, out + "_sum"), self.constant(out + "_bias", [[bias]])], out)
+
+
+def _attribute(name: str, value: Any) -> Any:
+    """Return what ``helper.make_attribute`` does; of arrays at once: it looks at each element, and no other fit may run meanwhile."""
+    if not isinstance(value, np.ndarray):
+        return helper.make_attribute(name, value)
+    made = AttributeProto(name=name)
+    if value.dtype.kind == "S":
+        made.type = AttributeProto.STRINGS
+        made.strings.extend(value.tolist())
+    elif value.dtype.kind == "i":
+        made.type = AttributeProto.INTS
+        made.ints.extend(value.tolist())
+    else:
+        made.type = AttributeProto.FLOATS
+        made.floats.extend(value.tolist())
+    return made
