@@ -25,8 +25,8 @@ import msgspec
 import numpy as np
 
 from walkforward_core.objectstore import open_store
-from walkforward_trainer.errors import BadConfiguration, BadData, Reason
 from walkforward_trainer.data.sources import Access
+from walkforward_trainer.errors import BadConfiguration, BadData, Reason
 from walkforward_trainer.pipeline import prepare_all
 from walkforward_trainer.plan import make_plan
 from walkforward_trainer.publish import publish

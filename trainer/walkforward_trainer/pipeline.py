@@ -85,7 +85,7 @@ def _run(run: RunDocument, store: ObjectStore, progress: _Progress, access: Acce
             return _looked(run, seen)
     prepared = prepare_all(run, plan, store, access, now_ms=now_ms)
     progress.unmet = prepared.unmet
-    plan = with_features(plan, run.spec.recipe, prepared.rows.names)
+    plan = with_features(plan, prepared.rows.names)
     missing = "; ".join(prepared.unmet)
     if missing and not run.force:
         message = f"{missing}; the next occasion tries again"

@@ -132,7 +132,7 @@ def make_plan(run: RunDocument) -> Plan:
         bars, quality = min(bars or SMOKE_BARS, SMOKE_BARS), replace(quality, min_rows=min(quality.min_rows, SMOKE_BARS // 2))
         tuning = None if tuning is None else msgspec.structs.replace(tuning, trials=min(tuning.trials, SMOKE_TRIALS))
     base_rule = asked.decision.base_rule or recipe.base_rule
-    return Plan(
+    plan = Plan(
         recipe=recipe,
         kind=kind,
         features=features,
@@ -163,21 +163,24 @@ def make_plan(run: RunDocument) -> Plan:
         costs=assumed_costs(spec.costs, recipe),
         gates=gates,
         top_k=gates.precision_at_k.k if gates.precision_at_k else 20,
-        # what the model is made of, and no more: other gates or costs do not make another model
-        config_digest=_config_digest(spec.recipe, features, target, model, spec.data.timeframe),
+        config_digest="",
     )
+    return replace(plan, config_digest=_config_digest(plan))
 
 
-def with_features(plan: Plan, recipe: str, features: tuple[str, ...]) -> Plan:
+def with_features(plan: Plan, features: tuple[str, ...]) -> Plan:
     """Return ``plan`` with the features that the rows brought: those of trades are known when the log was read."""
     if features == plan.features:
         return plan
-    found = _config_digest(recipe, features, plan.target, plan.model, plan.data.timeframe)
-    return replace(plan, features=features, config_digest=found)
+    plan = replace(plan, features=features)
+    return replace(plan, config_digest=_config_digest(plan))
 
 
-def _config_digest(recipe: str, features: tuple[str, ...], target: Target, model: Model, timeframe: str) -> str:
-    return digest(encode([recipe, features, target, model, timeframe]))
+def _config_digest(plan: Plan) -> str:
+    """Return the digest of what the model is made of, and no more: other gates or costs do not make another model."""
+    recipe = plan.recipe
+    composed = (recipe.models, recipe.join, recipe.weights, recipe.heads, plan.calibration, plan.selection, plan.tuning, plan.validation)
+    return digest(encode([plan.features, plan.target, plan.model, plan.data.timeframe, *composed]))
 
 
 def _smoke_embargo(embargo: str, timeframe: str) -> str:

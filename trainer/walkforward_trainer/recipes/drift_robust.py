@@ -1,7 +1,7 @@
 """``drift-robust``: a linear model on seven features that were chosen to drift little, from the feature logger's samples.
 
-L2 logistic regression on columns kept within bounds that cut 0.5 % of the training rows at either end, Platt's calibration, purged 5-fold with an embargo of 60 minutes. The return over five minutes is one over five
-minutes, by time stamp.
+L2 logistic regression on columns that are kept within bounds, which cut 0.5 % of the training rows at either end; Platt's calibration,
+purged 5-fold with an embargo of 60 minutes. The return over five minutes is one over five minutes, by time stamp.
 """
 
 from __future__ import annotations
