@@ -29,6 +29,7 @@ __all__ = [
     "EXPECTANCY",
     "F1",
     "GATES",
+    "KELLY",
     "LEAKAGE",
     "NO_BASELINE",
     "OVERFITTING",
@@ -55,6 +56,7 @@ OVERFITTING: Final = "pbo"
 EXPECTANCY: Final = "expectancy"
 PROFIT_FACTOR: Final = "profitFactor"
 WIN_RATE: Final = "hitRate"
+KELLY: Final = "kelly"
 DEGRADATION: Final = "degradation"
 DELTA: Final = "delta"
 """Names of the metrics that gates look at."""
@@ -72,6 +74,7 @@ GATES: Final = (
     "expectancy",
     "profitFactor",
     "winRate",
+    "kelly",
     "distribution",
     "leakage",
     "maxDegradation",
@@ -93,6 +96,7 @@ _REMEDIES: Final = {
     "expectancy": "the edge does not pay its costs: check feeBps and slippage, or a longer horizon",
     "profitFactor": "the edge does not pay its costs: check feeBps and slippage, or a longer horizon",
     "winRate": "raise the decision's threshold so that only strong scores are traded, or look for better features",
+    "kelly": "wins are too rare or too small for what is lost, at least as far as so few trades can tell: more trades, or trade less often",
     "distribution": "adjust the class target or the label's threshold, get more data, tune the hyper-parameters, review the labels; the "
     "limits stay",
     "leakage": "look for features that know the answer: joins by period instead of publication, centred windows, filled tails",
@@ -189,6 +193,7 @@ def _limits(gates: OfflineGates) -> Iterator[_Limit]:
         ("expectancy", EXPECTANCY, gates.expectancy),
         ("profitFactor", PROFIT_FACTOR, gates.profit_factor),
         ("winRate", WIN_RATE, gates.win_rate),
+        ("kelly", KELLY, gates.kelly),
     )
     limits = {name: _Limit(name, metric, gate.min) for name, metric, gate in floors if gate is not None}
     if gates.auc is not None and gates.auc.above_chance is not None:

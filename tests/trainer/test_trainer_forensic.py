@@ -134,6 +134,7 @@ def test_a_recipe_that_asks_for_an_unknown_check_is_refused(monkeypatch: pytest.
     [
         ({"auc": {}, "overfitting": {"max": 0.5}}, "compares the trials of a search"),
         ({"auc": {}, "distribution": {}}, "about down, neutral and up"),
+        ({"auc": {}, "kelly": {"min": 0}}, "nothing is staked"),
     ],
 )
 def test_gates_that_no_run_could_answer_are_refused(gates: dict[str, Any], message: str) -> None:

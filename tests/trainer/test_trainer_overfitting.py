@@ -128,7 +128,10 @@ def test_a_stake_is_half_kelly_of_the_shrunken_win_rate_and_capped() -> None:
     strong = stake(np.array([0.05] * 95 + [-0.01] * 5), 100, Sizing(cap=0.1))
     assert strong is not None
     assert strong.stake == 0.1
-    assert stake(np.full(9, 0.1), 9, Sizing()) is None
+    never_lost = stake(np.full(9, 0.1), 9, Sizing())
+    assert never_lost is not None
+    assert never_lost.kelly == lower_bound(9, 9)
+    assert stake(np.full(9, -0.1), 9, Sizing()) is None
 
 
 def test_outcomes_that_share_time_count_once() -> None:

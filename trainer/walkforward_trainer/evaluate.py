@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from walkforward_core.bundle import DecisionKind
-from walkforward_core.offline import ABOVE_CHANCE, ACCURACY, AUC, EXPECTANCY, F1, PRECISION_AT_K, PROFIT_FACTOR, SHARPE, WIN_RATE
+from walkforward_core.offline import ABOVE_CHANCE, ACCURACY, AUC, EXPECTANCY, F1, KELLY, PRECISION_AT_K, PROFIT_FACTOR, SHARPE, WIN_RATE
 from walkforward_trainer.backtest import PROFIT_FACTOR_CAP, Backtest, backtest, filter_table
 from walkforward_trainer.decision import position
 from walkforward_trainer.metrics import classes, probability
@@ -160,7 +160,7 @@ def _earns(model: Backtest, plan: Plan, spread: Moments | None, independent: int
         staked = stake(taken, independent * model.traded, plan.sizing)
         if staked is not None:
             found |= {
-                "kelly": staked.kelly,
+                KELLY: staked.kelly,
                 "kellyContinuous": staked.continuous,
                 "kellyStake": staked.stake,
                 "kellyWinRate": staked.win_rate,

@@ -123,7 +123,7 @@ def make_plan(run: RunDocument) -> Plan:
     features = asked.features or (*recipe.features, *joined)
     check_kind(spec, recipe, kind, target.kind, features)
     bars, tuning = spec.data.window_bars, asked.tuning or recipe.tuning
-    _check_answerable(gates, classes_of(target), tuning)
+    _check_answerable(gates, classes_of(target), tuning, asked.sizing or recipe.sizing)
     if run.mode is RunMode.SMOKE:
         model, validation = (
             replace(model, trees=min(model.trees, SMOKE_TREES)),
@@ -236,13 +236,15 @@ def _check_gates(gates: OfflineGates) -> None:
         )
 
 
-def _check_answerable(gates: OfflineGates, classes: int, tuning: Tuning | None) -> None:
+def _check_answerable(gates: OfflineGates, classes: int, tuning: Tuning | None, sizing: Sizing | None) -> None:
     """Refuse gates whose metric no run of this spec could have: they would block for ever, and say so only after the training."""
     if gates.overfitting is not None and (tuning is None or tuning.trials < 2):
         raise BadConfiguration(
             Reason.SPEC_INVALID,
             "gates.overfitting: it compares the trials of a search, and there is none; set overrides.tuning, or leave the gate out",
         )
+    if gates.kelly is not None and sizing is None:
+        raise BadConfiguration(Reason.SPEC_INVALID, "gates.kelly: nothing is staked; set overrides.sizing, or leave the gate out")
     if gates.distribution is not None and classes != 3:
         raise BadConfiguration(
             Reason.SPEC_INVALID,

@@ -27,7 +27,9 @@ _GATES: Final[Mapping[str, OfflineGates]] = {
     Recipe.OHLCV_DIRECTION: OfflineGates(auc=AucGate(min=0.55), expectancy=MinGate(min=0.0), deflated_sharpe=ShareGate(min=0.95)),
     # of few trades a large AUC is luck: it has to be too large for that
     Recipe.RISK_FILTER: OfflineGates(auc=AucGate(min=0.55, above_chance=2.5), expectancy=MinGate(min=0.0)),
-    Recipe.DAILY_ENSEMBLE: OfflineGates(f1=ShareGate(min=0.65), accuracy=ShareGate(min=0.70), max_degradation="10%"),
+    Recipe.DAILY_ENSEMBLE: OfflineGates(
+        f1=ShareGate(min=0.65), accuracy=ShareGate(min=0.70), kelly=MinGate(min=0.0), max_degradation="10%"
+    ),
     Recipe.DRIFT_ROBUST: OfflineGates(auc=AucGate(min=0.62), precision_at_k=PrecisionGate(k=20, min=0.58)),
 }
 

@@ -126,6 +126,8 @@ class OfflineGates(Part, frozen=True, kw_only=True):
     """Gross profit to gross loss, net of costs."""
     win_rate: ShareGate | None = None
     """Share of traded outcomes that win, net of costs."""
+    kelly: MinGate | None = None
+    """Kelly fraction with the win rate at its lower 95 % bound; below 0 nothing may be staked. Needs `overrides.sizing`."""
     distribution: DistributionGate | None = None
     """Distribution of the predictions, for three classes."""
     leakage: LeakageGate | None = None

@@ -54,14 +54,14 @@ def lower_bound(wins: float, n: float, confidence: float = 0.95) -> float:
 
 
 def stake(net: Vector, independent: float, sizing: Sizing) -> Stake | None:
-    """Return the stake of traded outcomes ``net`` (n,), of which ``independent`` do not share luck; None without a win and a loss.
+    """Return the stake of traded outcomes ``net`` (n,), of which ``independent`` do not share luck; None without a win.
 
     The win rate is shrunk to its lower 95 % bound before anything is staked; a negative fraction stakes nothing.
     """
     won, lost = net[net > 0], net[net < 0]
-    if not len(won) or not len(lost) or independent < 1.0:
+    if not len(won) or independent < 1.0:
         return None
     p = lower_bound(len(won) / len(net) * independent, independent)
-    kelly = kelly_binary(p, float(won.mean()) / float(-lost.mean()))
+    kelly = kelly_binary(p, float(won.mean()) / float(-lost.mean()) if len(lost) else math.inf)
     share = min(min(sizing.fraction, HALF) * max(kelly, 0.0), sizing.cap)
     return Stake(kelly=kelly, continuous=kelly_continuous(net), stake=share, win_rate=p)
