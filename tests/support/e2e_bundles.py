@@ -29,6 +29,8 @@ __all__ = ["Bundle", "Where", "heavy", "later", "read", "spoilt", "turned", "upl
 
 HOG_BYTES = 3 * 2**30
 """More than any container here may have, less than the machine has."""
+LAST = ("p_rest", "p_64", "p")
+"""The nodes that follow the probability of the positive class, in their order."""
 WORK_SIZE = 700
 """Side of the square matrices that a heavy graph multiplies: about eight milliseconds on one core."""
 
@@ -85,7 +87,7 @@ def later(bundle: Bundle, minutes: int) -> Bundle:
 def turned(bundle: Bundle, minutes: int) -> Bundle:
     """Return the model that always says the opposite: where ``bundle`` earns, it loses. Its score's reference is turned too."""
     graph = onnx.load_from_string(bundle.files[MODEL])
-    (last,) = (node for node in graph.graph.node if node.op_type == "Concat" and "p64" in node.output)
+    (last,) = (node for node in graph.graph.node if node.op_type == "Concat" and "p_64" in node.output)
     last.input[:] = list(reversed(last.input))
     reference = Reference.parse(bundle.files[REFERENCE])
     score = reference.score
@@ -171,8 +173,8 @@ def _add_to_score(graph: Any) -> None:
     (score,) = (node for node in graph.node if "p1" in node.output)
     score.output[:] = ["p1_model"]
     graph.node.append(helper.make_node("Add", ["p1_model", "trap"], ["p1"]))
-    ordered = [node for node in graph.node if node.op_type == "Add" or node.name not in {"p0", "p64", "p"}]
-    ordered += [node for name in ("p0", "p64", "p") for node in graph.node if node.name == name]
+    ordered = [node for node in graph.node if node.op_type == "Add" or node.name not in LAST]
+    ordered += [node for name in LAST for node in graph.node if node.name == name]
     nodes = [type(node).FromString(node.SerializeToString()) for node in ordered]
     del graph.node[:]
     graph.node.extend(nodes)
