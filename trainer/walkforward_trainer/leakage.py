@@ -14,6 +14,7 @@ cannot use:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -21,6 +22,7 @@ import numpy as np
 from walkforward_core.api.data import DataKind
 from walkforward_core.offline import LEAKAGE
 from walkforward_trainer.metrics import classes
+from walkforward_trainer.parallel import side_by_side
 from walkforward_trainer.selection import select
 from walkforward_trainer.splits import purged_k_fold
 from walkforward_trainer.weighing import weighed
@@ -126,7 +128,7 @@ def _shuffled(rows: Dataset, index: Index, overlap: int, seed: int) -> Dataset:
 
 def _area(rows: Dataset, index: Index, splits: Sequence[Split], plan: Plan) -> float:
     """Return the mean over folds of the area under the curve of test rows; NaN where no fold has every class."""
-    found = [_fold_area(rows, index[split.train], index[split.test], plan) for split in splits]
+    found = side_by_side([partial(_fold_area, rows, index[split.train], index[split.test], plan) for split in splits])
     known = [value for value in found if np.isfinite(value)]
     return float(np.mean(known)) if known else float("nan")
 
