@@ -58,6 +58,7 @@ def trade_rows(inputs: Inputs) -> Rows:
             source,
             zone=plan.data.time_zone,
             as_of_ms=plan.as_of_ms,
+            now_ms=inputs.now_ms,
             symbol="" if every else plan.symbol,
             extra=wanted,
         )
@@ -147,7 +148,8 @@ def _window(trades: Trades, values: Vector, plan: Plan) -> tuple[Trades, Vector]
 
 def _check(trades: Trades, values: Vector, names: Sequence[str], plan: Plan) -> tuple[QualityFacts, npt.NDArray[np.bool_]]:
     """Return what was found, and which trades have every feature; gaps and completeness mean nothing without a cadence."""
-    finite = np.isfinite(values)
+    with np.errstate(over="ignore"):  # what float32, which models read, cannot hold is no value
+        finite = np.isfinite(values.astype(np.float32))
     share = {name: float(1.0 - finite[:, index].mean()) if len(trades) else 0.0 for index, name in enumerate(names)}
     worst = max(share, key=lambda name: share[name], default="")
     if worst and share[worst] > plan.quality.max_nan:

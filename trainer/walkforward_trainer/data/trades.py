@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from walkforward_trainer.data.instants import DAY_MS
 from walkforward_trainer.data.sources import Span
 from walkforward_trainer.data.tables import Column, Kind, read
 from walkforward_trainer.errors import BadData, Reason
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from walkforward_trainer.data.sources import Access, Source
+    from walkforward_trainer.data.tables import Part
     from walkforward_trainer.resolved import Target
 
     Vector = npt.NDArray[np.float64]
@@ -85,6 +87,7 @@ def read_trades(
     *,
     zone: str,
     as_of_ms: int,
+    now_ms: int | None = None,
     symbol: str = "",
     results: bool = True,
     extra: Sequence[Column] = (),
@@ -95,6 +98,8 @@ def read_trades(
     ----------
     zone
         IANA time zone of time stamps that carry none.
+    now_ms
+        Now, epoch milliseconds: a log with trades that lie after it, by more than a day, is refused; without it they are left out.
     symbol
         Symbol of a log that names none.
     results
@@ -112,7 +117,11 @@ def read_trades(
     columns = [*TIMES, *WORDS, Column("side", Kind.RAW, required=results), Column("pnl_pct", required=results)]
     named = {column.name for column in extra}
     columns += [Column("mae_pct", required=False), *extra, *(column for column in EXECUTION if column.name not in named)]
-    frames = [_closed(part.frame, as_of_ms) for part in read(access, source, columns, Span(until_ms=as_of_ms + 1), zone=zone)]
+    frames = []
+    for part in read(access, source, columns, Span(until_ms=as_of_ms + 1), zone=zone):
+        if now_ms is not None:
+            _check_future(part, max(now_ms, as_of_ms))
+        frames.append(_closed(part.frame, as_of_ms))
     frames = [frame for frame in frames if frame.height]
     if not frames:
         return _empty()
@@ -130,6 +139,15 @@ def read_trades(
         adverse=np.abs(_numbers(frame, "mae_pct")) / 100.0,
         frame=frame,
     )
+
+
+def _check_future(part: Part, now_ms: int) -> None:
+    if part.last_ms is not None and part.last_ms > now_ms + DAY_MS:
+        raise BadData(
+            Reason.FUTURE_BARS,
+            f"{part.name}: trades lie in the future, the last at {timestamp(part.last_ms)}, it is {timestamp(now_ms)} now; check the unit "
+            "and data.timeZone of the time stamps",
+        )
 
 
 def of_symbols(trades: Trades, symbols: Sequence[str]) -> npt.NDArray[np.bool_]:
