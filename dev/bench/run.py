@@ -1,8 +1,9 @@
 """``make bench``: our figures beside the peers', in one run.
 
-``python dev/bench/run.py`` measures server, trainer, operator and images, and prints them; the figures are kept below ``.work/bench``.
-``run.py server trainer`` measures these parts alone; ``run.py --write`` measures nothing and writes the tables of docs/benchmarks.md from
-what was kept. Exit status 1 if one of our own parts could not be measured; a peer that cannot be had is said so.
+``python dev/bench/run.py`` measures all parts but the longest two, and prints them; the figures are kept below ``.work/bench``.
+``run.py server trainer`` measures these parts alone, ``run.py memory`` and ``run.py edge`` the longest; ``run.py --write`` measures nothing
+and writes the tables of docs/benchmarks.md from what was kept. Exit status 1 if one of our own parts
+could not be measured; a peer that cannot be had is said so.
 """
 
 from __future__ import annotations
@@ -39,6 +40,43 @@ def trainer(options: argparse.Namespace) -> dict[str, Any]:
     return training.measure(options.runs)
 
 
+def recipes(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure the recipes at the size of ninety days of five-minute bars, and their peers."""
+    from walkforward_bench import recipes  # noqa: PLC0415 - each part imports what it needs
+
+    return recipes.measure(options.runs)
+
+
+def features(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure features beside TA-Lib, and how reading, checking and features grow with the bars."""
+    from walkforward_bench import features, memory  # noqa: PLC0415 - each part imports what it needs
+
+    figures = features.measure(options.runs)
+    return {**figures, "reading": [memory.measure(bars) for bars in features.CURVE]}
+
+
+def ticks(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure the first look at ten million ticks."""
+    from walkforward_bench import ticks  # noqa: PLC0415 - each part imports what it needs
+
+    return ticks.measure(options.runs)
+
+
+def memory(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure the memory of fifty million bars."""
+    from walkforward_bench import memory  # noqa: PLC0415 - each part imports what it needs
+
+    return memory.measure(options.bars)
+
+
+def edge(options: argparse.Namespace) -> dict[str, Any]:
+    """Count what the gates publish of markets without and with an edge."""
+    from made_runs import CASES  # noqa: PLC0415 - each part imports what it needs
+    from walkforward_bench import no_edge  # noqa: PLC0415 - the same
+
+    return {"recipes": [no_edge.measure(name, options.seeds, options.planted) for name in CASES]}
+
+
 def operator(options: argparse.Namespace) -> dict[str, Any]:
     """Measure the operator at rest and after changes."""
     from walkforward_bench import resting  # noqa: PLC0415 - each part imports what it needs
@@ -56,9 +94,16 @@ def images(_: argparse.Namespace) -> dict[str, Any]:
 PARTS: Final[Mapping[str, Callable[[argparse.Namespace], dict[str, Any]]]] = {
     "server": server,
     "trainer": trainer,
+    "recipes": recipes,
+    "features": features,
+    "ticks": ticks,
     "operator": operator,
     "images": images,
+    "memory": memory,
+    "edge": edge,
 }
+LONG: Final = ("memory", "edge")
+"""Parts that are measured only when they are named."""
 
 
 def measured(name: str, options: argparse.Namespace) -> bool:
@@ -80,12 +125,19 @@ def measured(name: str, options: argparse.Namespace) -> bool:
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     made = argparse.ArgumentParser(prog="run.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("part", nargs="*", metavar="PART", help=f"measure only these of {', '.join(PARTS)}")
+    made.add_argument(
+        "part", nargs="*", metavar="PART", help=f"measure only these of {', '.join(PARTS)}; {' and '.join(LONG)} only when named"
+    )
     made.add_argument("--write", action="store_true", help="measure nothing, write the tables of docs/benchmarks.md from what was kept")
     made.add_argument("--seconds", type=float, default=4.0, help="server: length of a run at 16 connections (default: %(default)s)")
-    made.add_argument("--runs", type=int, default=3, help="trainer: runs of which the median counts (default: %(default)s)")
+    made.add_argument(
+        "--runs", type=int, default=3, help="trainer, recipes, features, ticks: runs of which the median counts (default: %(default)s)"
+    )
     made.add_argument("--objects", type=int, default=1000, help="operator: so many of each kind (default: %(default)s)")
     made.add_argument("--idle", type=float, default=60.0, help="operator: seconds of rest that are watched (default: %(default)s)")
+    made.add_argument("--bars", type=int, default=50_000_000, help="memory: bars that are read (default: %(default)s)")
+    made.add_argument("--seeds", type=int, default=200, help="edge: markets without an edge, for each recipe (default: %(default)s)")
+    made.add_argument("--planted", type=int, default=50, help="edge: markets with one (default: %(default)s)")
     return made
 
 
@@ -99,7 +151,7 @@ def main() -> int:
         PAGE.write_text(page.filled(PAGE.read_text(), page.kept()))
         print(f"written: {PAGE.relative_to(record.ROOT)}")
         return 0
-    passed = [measured(name, options) for name in options.part or PARTS]
+    passed = [measured(name, options) for name in options.part or [part for part in PARTS if part not in LONG]]
     print(page.bars(page.kept()))
     return 0 if all(passed) else 1
 

@@ -99,6 +99,75 @@ def test_the_page_has_every_part(page: Any) -> None:
     assert PAGE.read_text().count("<!-- end -->") == len(blocks)
 
 
+def used(wall: float, cpu: float) -> dict[str, float]:
+    return {"wall_s": wall, "cpu_s": cpu, "peak_mb": 300.0, "auc": 0.6}
+
+
+def recipes(rows: int = 25_920, trials: int = 100) -> dict[str, Any]:
+    def part(wall: float) -> dict[str, Any]:
+        stages = {"models": wall - 3.0, "parity": 1.0, "gates": 0.001}
+        return {"whole": used(wall, 2 * wall), "stages": stages, "features": 11, "peer": used(90.0, 4 * wall)}
+
+    search = {"wall_s": 91.0, "cpu_s": 150.0, "peak_mb": 200.0, "trials": trials, "pruned": 40}
+    walks = [{"name": "LightGBM", **used(3.0, 2.0)}, {"name": "Qlib", **used(30.0, 20.0)}]
+    return document(rows=rows, features=40, three=part(19.5), five=part(5.5), search=search, walks=walks, missing={"FreqAI": "no exchange"})
+
+
+def test_recipes_are_judged_at_their_size_only(page: Any) -> None:
+    text = page.bars({"recipes": recipes()})
+    assert verdict(text, "trainer: three models") == "met"
+    assert verdict(text, "trainer: five models") == "**not met**"
+    assert verdict(text, "trainer: 100 trials") == "**not met**"
+    few = page.bars({"recipes": recipes(rows=25_919)})
+    assert verdict(few, "trainer: three models") == verdict(few, "trainer: 100 trials") == "–"
+    assert verdict(page.bars({"recipes": recipes(trials=99)}), "trainer: 100 trials") == "–"
+    table = page.table("recipes", recipes()["figures"])
+    assert re.search(r"\| the same fits alone, scikit-learn and XGBoost\s+\|\s+90\.0 \|\s+78\.0 \|\s+2\.0 \|", table)
+    assert re.search(r"\| five blocks in time order: Qlib\s+\|\s+30\.0 \|\s+20\.0 \|\s+10\.0 \|", table)
+    assert "FreqAI: cannot be had here (no exchange)" in table
+    assert "goes: models 16.5 s, parity 1.0 s; the rest" in table
+
+
+def test_the_curve_is_of_time_a_bar(page: Any) -> None:
+    def read(bars: int, seconds: float) -> dict[str, Any]:
+        return {"bars": bars, "stages": {"bars": {"seconds": 0.1, "MiB": 90}, "features (18)": {"seconds": seconds, "MiB": 500}}}
+
+    curve = [{"bars": bars, "seconds": bars / 1e6} for bars in (1_000_000, 5_000_000)]
+    every = {"features": 42, "seconds": 0.3}
+    named = [{"name": "rsi_14", "oursMs": 4.0, "talibMs": 2.0}]
+    figures = {"features": 40, "bars": 100_000, "seconds": 0.2, "everyFeature": every, "curve": curve, "indicators": named}
+    for five_million, expected in ((7.5, "met"), (7.6, "**not met**")):
+        found = document(**figures, reading=[read(1_000_000, 1.0), read(5_000_000, five_million)])
+        assert verdict(page.bars({"features": found}), "trainer: reading to features") == expected
+    assert verdict(page.bars({"features": found}), "trainer: 40 features") == "met"
+    table = page.table("features", found["figures"])
+    assert re.search(r"\| 5,000,000 \|\s+5\.00 \|\s+1\.00 \|\s+7\.60 \|\s+1\.52 \|\s+500 \|", table)
+    assert re.search(r"\| rsi_14\s+\|\s+4\.00 \|\s+2\.00 \|\s+2\.0 \|", table)
+
+
+def test_memory_and_edges_are_judged_at_their_size_only(page: Any) -> None:
+    stages = {"bars": {"seconds": 50.0, "MiB": 9_000}, "features (18)": {"seconds": 90.0, "MiB": 8_000}}
+    assert verdict(page.bars({"memory": document(bars=50_000_000, fileMiB=1, stages=stages)}), "trainer: memory") == "met"
+    assert verdict(page.bars({"memory": document(bars=49_999_999, fileMiB=1, stages=stages)}), "trainer: memory") == "–"
+    for seeds, published, expected in ((200, 0.005, "met"), (200, 0.015, "**not met**"), (100, 0.0, "–")):
+        without = {"seeds": seeds, "published": published, "upTo": 0.03}
+        one = {"recipe": "x", "withoutEdge": without, "withEdge": {"seeds": 9, "published": 1.0}}
+        assert verdict(page.bars({"edge": document(recipes=[one])}), "trainer: markets without an edge") == expected
+    assert "100% of 9" in page.table("edge", {"recipes": [one]})
+
+
+def test_stages_are_read_from_the_trainers_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCH)
+    from walkforward_bench.fresh import stages
+
+    log = [
+        {"stage": "models", "fields": {"number": 7, "of": 14}},
+        {"stage": "models", "fields": {"ms": 1500}},
+        {"stage": "", "message": "x"},
+    ]
+    assert stages("\n".join(["no JSON", *map(json.dumps, log)])) == {"models": 1.5}
+
+
 def test_a_block_that_nothing_fills_is_an_error(page: Any) -> None:
     with pytest.raises(ValueError, match="no part 'weather'"):
         page.filled("<!-- measured: weather -->\n<!-- end -->", {})
@@ -143,7 +212,7 @@ def run(*words: str, main: str) -> subprocess.CompletedProcess[str]:
 def test_all_parts_are_measured_and_one_that_fails_fails_the_run() -> None:
     every = run(main="print('did', name)")
     assert [line for line in every.stdout.splitlines() if line.startswith("did")] == [
-        f"did {name}" for name in ("server", "trainer", "operator", "images")
+        f"did {name}" for name in ("server", "trainer", "recipes", "features", "ticks", "operator", "images")
     ]
     assert every.returncode == 0, every.stderr
     one = run(main="1 / 0 if name == 'trainer' else print('did', name)")
@@ -154,11 +223,11 @@ def test_all_parts_are_measured_and_one_that_fails_fails_the_run() -> None:
     assert [line for line in named.stdout.splitlines() if line.startswith("did")] == ["did images"]
     wrong = run("image", main="0")
     assert wrong.returncode == 2
-    assert "no part image; there are server, trainer, operator, images" in wrong.stderr
+    assert "no part image; there are server, trainer, recipes, features, ticks, operator, images, memory, edge" in wrong.stderr
 
 
 def test_peers_are_locked_with_hashes_and_name_no_registry() -> None:
-    for name in ("mlserver", "fastapi"):
+    for name in ("mlserver", "fastapi", "qlib"):
         text = (PEERS / f"{name}.txt").read_text()
         pins = [line for line in text.splitlines() if line and not line.startswith((" ", "#"))]
         assert len(pins) > 10

@@ -122,6 +122,81 @@ def _trainer(figures: Mapping[str, Any]) -> str:
     return note + _grid(["", "wall s", "CPU s", "CPU × ours", "peak MB", "out-of-fold AUC"], lines)
 
 
+def _recipes(figures: Mapping[str, Any]) -> str:
+    lines = []
+    for name, text, peer in (
+        ("three", "forest + XGBoost + linear → meta → isotonic, purged 5-fold", "the same fits alone, scikit-learn and XGBoost"),
+        ("five", "five models, hold-out", "the same five fits alone, scikit-learn GradientBoosting"),
+    ):
+        part = figures[name]
+        lines.append([f"walkforward: {text}: whole run", *_used(part["whole"], part["whole"])])
+        lines.append([peer, *_used(part["peer"], part["whole"])])
+    search, (base, *others) = figures["search"], figures["walks"]
+    lines.append([f"walkforward: {search['trials']} trials of 5 purged folds ({search['pruned']} stopped early)", *_used(search, search)])
+    lines += [[f"five blocks in time order: {one['name']}", *_used(one, base)] for one in (base, *others)]
+    lines += [[f"{name}: cannot be had here ({why})", "", "", "", "", ""] for name, why in figures["missing"].items()]
+    text = f"{figures['rows']:,} rows; {figures['features']} features, the five models {figures['five']['features']}.\n\n"
+    text += _grid(["", "wall s", "CPU s", "CPU × ours", "peak MB", "AUC, unseen rows"], lines)
+    stages = sorted(figures["three"]["stages"].items(), key=lambda item: -item[1])
+    shown = [f"{stage} {seconds:.1f} s" for stage, seconds in stages if seconds >= 0.05]
+    return f"{text}\n\nWhere the first run's wall time goes: {', '.join(shown)}; the rest is starting Python and its libraries."
+
+
+def _used(found: Mapping[str, float], base: Mapping[str, float]) -> list[str]:
+    auc = f"{found['auc']:.3f}" if "auc" in found else ""
+    return [f"{found['wall_s']:.1f}", f"{found['cpu_s']:.1f}", f"{found['cpu_s'] / base['cpu_s']:.1f}", f"{found['peak_mb']:.0f}", auc]
+
+
+def _features(figures: Mapping[str, Any]) -> str:
+    every = figures["everyFeature"]
+    text = f"{figures['features']} features on {figures['bars']:,} bars: {figures['seconds']:.3f} s on one core; "
+    text += f"all {every['features']} of the daily set: {every['seconds']:.3f} s.\n\n"
+    curve = [
+        [
+            f"{one['bars']:,}",
+            f"{one['seconds']:.2f}",
+            f"{1e6 * one['seconds'] / one['bars']:.2f}",
+            f"{whole['stages'][_last(whole)]['seconds']:.2f}",
+            f"{1e6 * whole['stages'][_last(whole)]['seconds'] / one['bars']:.2f}",
+            f"{whole['stages'][_last(whole)]['MiB']:.0f}",
+        ]
+        for one, whole in zip(figures["curve"], figures["reading"], strict=True)
+    ]
+    head = ["bars", f"{figures['features']} features, s", "µs a bar", "Parquet → quality → 18 features, s", "µs a bar", "peak MiB"]
+    beside = [
+        [one["name"], f"{one['oursMs']:.2f}", f"{one['talibMs']:.2f}", f"{one['oursMs'] / one['talibMs']:.1f}"]
+        for one in figures["indicators"]
+    ]
+    return f"{text}{_grid(head, curve)}\n\n{_grid(['indicator', 'ours, ms', 'TA-Lib, ms', 'ours / TA-Lib'], beside)}"
+
+
+def _last(found: Mapping[str, Any]) -> str:
+    return str(list(found["stages"])[-1])
+
+
+def _ticks(figures: Mapping[str, Any]) -> str:
+    lines = [
+        [f"the look, {figures['sampledTicks']:,.0f} ticks sampled", f"{figures['lookSeconds']:.3f}", f"{figures['lookShareOfBytes']:.1%}"],
+        ["the look, with Python's imports", f"{figures['lookWithImportsSeconds']:.2f}", ""],
+        ["all of them read and made bars", f"{figures['wholeSeconds']:.2f}", "100%"],
+    ]
+    return _grid([f"{figures['ticks']:,} ticks, {figures['fileMiB']:.0f} MiB of Parquet", "s", "of the bytes"], lines)
+
+
+def _memory(figures: Mapping[str, Any]) -> str:
+    lines = [[name, f"{stage['seconds']:.1f}", f"{stage['MiB']:,.0f}"] for name, stage in figures["stages"].items()]
+    return _grid([f"{figures['bars']:,} bars, {figures['fileMiB']:,} MiB of Parquet, after", "s", "MiB at most so far"], lines)
+
+
+def _edge(figures: Mapping[str, Any]) -> str:
+    lines = []
+    for one in figures["recipes"]:
+        without, planted = one["withoutEdge"], one["withEdge"]
+        rejected = f"{1 - without['published']:.1%} of {without['seeds']}"
+        lines.append([f"`{one['recipe']}`", rejected, f"{without['upTo']:.1%}", f"{planted['published']:.0%} of {planted['seeds']}"])
+    return _grid(["recipe, its default gates", "no edge: rejected", "published, at most (95 %)", "planted edge: published"], lines)
+
+
 def _operator(figures: Mapping[str, Any]) -> str:
     number = f"{figures['objects']:,}"
     lines = [
@@ -173,8 +248,13 @@ def _latency(scenario: Mapping[str, Any]) -> int:
 _TABLES: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
     "server": _server,
     "trainer": _trainer,
+    "recipes": _recipes,
+    "features": _features,
+    "ticks": _ticks,
     "operator": _operator,
     "images": _images,
+    "memory": _memory,
+    "edge": _edge,
     "abort": _abort,
 }
 
@@ -237,6 +317,39 @@ def _at_scale(name: str) -> Callable[[Mapping[str, Any]], float | None]:
     return value
 
 
+def _recipe(*path: str) -> Callable[[Mapping[str, Any]], float | None]:
+    """Return a reader that knows no value of fewer rows than ninety days of five-minute bars have."""
+
+    def value(figures: Mapping[str, Any]) -> float | None:
+        found: Any = figures
+        for name in path:
+            found = found[name]
+        return float(found) if figures["rows"] >= 25_920 else None
+
+    return value
+
+
+def _trials(figures: Mapping[str, Any]) -> float | None:
+    return _recipe("search", "wall_s")(figures) if figures["search"]["trials"] >= 100 else None
+
+
+def _growth(figures: Mapping[str, Any]) -> float | None:
+    """Return what a bar costs of five million as a multiple of what it costs of one million."""
+    a_bar = {one["bars"]: one["stages"][_last(one)]["seconds"] / one["bars"] for one in figures["reading"]}
+    return a_bar[5_000_000] / a_bar[1_000_000] if {1_000_000, 5_000_000} <= a_bar.keys() else None
+
+
+def _peak(figures: Mapping[str, Any]) -> float | None:
+    """Return the largest memory of the last stage; a smaller run does not pass for fifty million bars."""
+    return float(figures["stages"][_last(figures)]["MiB"]) if figures["bars"] >= 50_000_000 else None
+
+
+def _rejected(figures: Mapping[str, Any]) -> float | None:
+    """Return the smallest share that a recipe rejects; fewer than 200 markets say nothing about one in a hundred."""
+    rates = [1.0 - one["withoutEdge"]["published"] for one in figures["recipes"] if one["withoutEdge"]["seeds"] >= 200]
+    return min(rates) if len(rates) == len(figures["recipes"]) and rates else None
+
+
 def _slowest_abort(figures: Mapping[str, Any]) -> float | None:
     return max((_latency(scenario) / 1000 for scenario in figures["scenarios"]), default=None)
 
@@ -246,6 +359,14 @@ BARS: Final = (
     Bar("server", "server, candidate in the shadow, prices: the same", _against_mlserver(1), 10, "×", more=True),
     Bar("server", "server, candidate in the shadow, receipts: the same", _against_mlserver(2), 10, "×", more=True),
     Bar("server", "server: our slowest case's p99 against the best peer's", _p99_against_best, 1, "×"),
+    Bar("recipes", "trainer: three models, meta, isotonic, purged 5-fold, whole run", _recipe("three", "whole", "wall_s"), 20, " s"),
+    Bar("recipes", "trainer: five models, whole run", _recipe("five", "whole", "wall_s"), 5, " s"),
+    Bar("recipes", "trainer: 100 trials of 5 folds", _trials, 90, " s"),
+    Bar("features", "trainer: 40 features on 100,000 bars", _at("seconds"), 0.5, " s"),
+    Bar("features", "trainer: reading to features, time a bar at 5 million bars against 1 million", _growth, 1.5, "×"),
+    Bar("ticks", "trainer: first look at 10 million ticks", _at("lookSeconds"), 0.5, " s"),
+    Bar("memory", "trainer: memory of 50 million bars", _peak, 8192, " MiB"),
+    Bar("edge", "trainer: markets without an edge that are rejected, worst recipe", _rejected, 0.99, more=True),
     Bar("operator", "operator: memory at rest", _at_scale("rss_mb"), 120, " MB"),
     Bar("operator", "operator: writes to the Lease at rest", _at_scale("lease_writes_min"), 12, "/min"),
     Bar("operator", "operator: other writes at rest", _at_scale("other_writes_min"), 0, "/min"),

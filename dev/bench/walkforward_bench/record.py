@@ -17,7 +17,7 @@ __all__ = ["PARTS", "ROOT", "WORK", "machine", "read", "write"]
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 WORK: Final = ROOT / ".work" / "bench"
-PARTS: Final = ("server", "trainer", "operator", "images")
+PARTS: Final = ("server", "trainer", "recipes", "features", "ticks", "operator", "images", "memory", "edge")
 
 
 def machine() -> dict[str, Any]:
