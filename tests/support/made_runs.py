@@ -69,11 +69,12 @@ CASES: Final = {
     ),
     "multi-timeframe": Case(
         "multi-timeframe",
-        _bars(3_000, HOUR, length=25),
-        1.5,
-        _CSV | {"windowBars": 2_500},
+        # short regimes, so that the last few hundred bars hold as many rises as falls
+        _bars(4_500, HOUR, length=15),
+        2.0,
+        _CSV | {"windowBars": 4_000},
         {"model": {"trees": 15}},
-        "2,500 hourly bars",
+        "4,000 hourly bars",
     ),
     "risk-filter": Case("risk-filter", _trades(300), 1.5, {"format": "jsonl", "timeframe": "1h", "window": "90d"}, {}, "300 closed trades"),
     "daily-ensemble": Case(
