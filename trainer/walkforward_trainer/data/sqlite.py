@@ -11,14 +11,14 @@ import sqlite3
 import time
 from contextlib import closing, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from walkforward_trainer.data.snapshot import copy_together
 from walkforward_trainer.data.sources import listing
 from walkforward_trainer.data.sql import BATCH, STATEMENT_S, Asked, asked, date_bounds, frames, number_bounds, one_select, refused, select
-from walkforward_trainer.errors import BadConfiguration, BadData, Reason
+from walkforward_trainer.errors import BadConfiguration, BadData, Reason, Transient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -150,6 +150,8 @@ def _errors(source: Source, name: str) -> Iterator[None]:
             raise BadData(
                 Reason.DATA_UNREADABLE, f"{name}: not readable as {source.format}: {error}; check {source.field}.format and the file"
             ) from error
+        if _code(error) == sqlite3.SQLITE_FULL:
+            raise Transient(Reason.NO_SPACE, f"{gettempdir()}: {error} while {name} was read there; give the run a larger /tmp") from error
         if _code(error) == sqlite3.SQLITE_INTERRUPT:
             raise BadConfiguration(
                 Reason.QUERY_REFUSED, f"{source.field}.query took more than {STATEMENT_S} s; make it simpler, or add an index on the time"
