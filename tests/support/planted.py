@@ -38,8 +38,10 @@ class Market:
     regime: Vector
 
 
-def market(seed: int, rows: int, *, bar_ms: int = HOUR, edge: float = 0.0, length: int = 60, week: int = 7, sigma: float = 2e-3) -> Market:
-    """Return ``rows`` bars; ``week`` 5 leaves out Saturdays and Sundays of daily bars."""
+def market(
+    seed: int, rows: int, *, bar_ms: int = HOUR, edge: float = 0.0, length: int = 60, week: int = 7, sigma: float = 2e-3, start: int = START
+) -> Market:
+    """Return ``rows`` bars; ``week`` 5 leaves out Saturdays and Sundays of daily bars. ``start`` is a Monday, epoch milliseconds UTC."""
     rng = np.random.default_rng(seed)
     lasts = rng.integers(length - length // 8, length + length // 8 + 1, 2 * rows // length + 2)
     regime = np.repeat(np.where(np.arange(len(lasts)) % 2 == 0, 1.0, -1.0), lasts)[:rows]
@@ -52,7 +54,7 @@ def market(seed: int, rows: int, *, bar_ms: int = HOUR, edge: float = 0.0, lengt
     index = np.arange(rows, dtype=np.int64)
     if week == 5:
         index = index + 2 * (index // 5)
-    return Market(Bars(time=START + (index + 1) * bar_ms, open=opened, high=high, low=low, close=close, volume=volume), regime)
+    return Market(Bars(time=start + (index + 1) * bar_ms, open=opened, high=high, low=low, close=close, volume=volume), regime)
 
 
 def write_bars(path: Path, bars: Bars, *, bar_ms: int = HOUR, symbol: str = "") -> Path:
