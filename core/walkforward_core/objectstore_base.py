@@ -44,8 +44,10 @@ class Location:
         Raises
         ------
         StoreError
-            Not an ``s3://`` or ``file://`` URI, no bucket, no key, or a key with empty, ``.`` or ``..`` segments.
+            Not an ``s3://`` or ``file://`` URI, no bucket, no key, or a key with empty, ``.`` or ``..`` segments or control characters.
         """
+        if any(character < " " or "\ud800" <= character <= "\udfff" for character in uri):
+            raise StoreError(f"object URI {uri!r} has a character that no name has: write it without")
         scheme, separator, rest = uri.partition("://")
         if not separator or scheme not in {"s3", "file"}:
             raise StoreError(f"object URI {uri!r} has no known scheme: write s3://bucket/key or file:///absolute/path")

@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
-from planted import DAY, HOUR, MINUTE, START, market, write_samples, write_trades
+from planted import DAY, HOUR, MINUTE, START, market, write_bars, write_samples, write_trades
+from trainer_runs import run_document, spec
 
 from walkforward_core.runs import ExitCode, ResultDocument, RunVerdict
 from walkforward_trainer.errors import Reason
@@ -266,3 +267,33 @@ def test_an_empty_window(tmp_path: Path, scene: Scene, instant: str, reason: Rea
     path = tmp_path / "bars.parquet"
     bars(scene).write_parquet(path)
     refused(tmp_path, ended(tmp_path, scene, path, asked={"asOf": instant}), reason, instant if reason is Reason.EMPTY_WINDOW else "limit")
+
+
+@pytest.mark.parametrize("field", ["data", "artifacts", "join", "baseline"])
+@pytest.mark.parametrize("address", ["/a\0b.csv", "/a%00b.csv", "/a/../b.csv", "/%2e%2e/b.csv", "/" + "x" * 300, "//b.csv"])
+def test_an_odd_address_is_refused_as_it_stands(tmp_path: Path, field: str, address: str) -> None:
+    """As the operator writes it: no API server and no YAML has looked at it before."""
+    good, odd = write_bars(tmp_path / "bars.csv", market(1, ROWS).bars), f"{tmp_path.as_uri()}{address}"
+    fields = spec(odd if field == "data" else good, odd if field == "artifacts" else tmp_path / "models")
+    fields["data"] |= {"symbols": ["X"], "windowBars": 550}
+    fields["validation"], fields["overrides"] = {"folds": 2}, {"model": {"trees": 2}}
+    if field == "join":
+        fields["data"]["joins"] = [{"name": "m", "uri": odd, "columns": ["v"]}]
+    changes = {"baseline": {"uri": odd, "digest": "sha256:0"}} if field == "baseline" else {}
+    result, code = execute(run_document(fields, timestamp(START + ROWS * HOUR), **changes), allow_file=True, now_ms=NOW)
+    assert (result.verdict, code) in {(RunVerdict.FAILED, ExitCode.BAD_CONFIGURATION), (RunVerdict.FAILED, ExitCode.BAD_DATA)}, (
+        result.message
+    )
+    assert {"data": "data.uri", "artifacts": "artifacts.uri", "join": "data.joins.m.uri", "baseline": "baseline"}[field] in result.message
+    assert not list(tmp_path.rglob("manifest.json"))
+
+
+def test_a_store_that_breaks_in_its_own_way_does_not_take_the_last_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The termination message still says how the run ended, where nothing can be written any more."""
+
+    def broken(*_: Any, **__: Any) -> str:
+        raise RuntimeError("as no store does")
+
+    monkeypatch.setattr("walkforward_core.objectstore.FileStore.put", broken)
+    result, code = ended(tmp_path, OHLCV, tmp_path / "none.parquet")
+    assert (result.verdict, result.reason, code) == (RunVerdict.FAILED, Reason.DATA_NOT_FOUND, ExitCode.BAD_DATA)

@@ -166,4 +166,7 @@ def _failed(run: RunDocument, store: ObjectStore | None, reason: Reason, message
             put_result(store, run.spec.artifacts.uri, result)
         except StoreError as error:
             log.warning("result.json not written: %s", error)
+        except Exception:
+            # whatever the store does, the termination message still has to say how the run ended
+            log.exception("result.json not written")
     return result
