@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -79,7 +78,9 @@ def _stages(folder: Path, bars: int) -> Iterator[tuple[str, dict[str, float]]]:
     began = time.perf_counter()
 
     def so_far() -> dict[str, float]:
-        mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_024
+        # getrusage would count the memory of whoever started this process
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        mib = next(int(line.split()[1]) / 1_024 for line in status.splitlines() if line.startswith("VmHWM"))
         return {"seconds": round(time.perf_counter() - began, 2), "MiB": round(mib)}
 
     from walkforward_trainer.data.bars import read_bars  # noqa: PLC0415 - its imports are measured too

@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ __all__ = ["measure"]
 def measure(name: str, seeds: int, planted: int, *, workers: int = 2) -> dict[str, Any]:
     """Return how many of ``seeds`` markets without and ``planted`` with an edge were published, and why the others were not."""
     found: dict[str, Any] = {"recipe": name, "note": CASES[name].note}
-    with ProcessPoolExecutor(workers) as pool:
+    # not by fork: the threads of polars in the parent would leave their locks taken in the child for ever
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         for label, edge, count in (("withoutEdge", 0.0, seeds), ("withEdge", CASES[name].edge, planted)):
             runs = list(pool.map(_run, [(name, seed, edge) for seed in range(count)], chunksize=4))
             verdicts = Counter(verdict for verdict, _ in runs)
