@@ -46,7 +46,7 @@ def lower_bound(wins: float, n: float, confidence: float = 0.95) -> float:
     """Return Wilson's lower bound of a share, one-sided: ``wins`` of ``n``.
 
     >>> round(lower_bound(60.0, 100.0), 4)
-    0.5175
+    0.5178
     """
     z2 = NormalDist().inv_cdf(confidence) ** 2
     p = wins / n
