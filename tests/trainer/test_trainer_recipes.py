@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pytest
 import yaml
 from planted import DAY, MINUTE, START, market, write_bars, write_macro, write_samples, write_ticks, write_trades
 
-from walkforward_core.bundle import Manifest
+from walkforward_core.bundle import Golden, Manifest
 from walkforward_core.runs import RunVerdict
 from walkforward_trainer.pipeline import execute
 from walkforward_trainer.recipes.__main__ import written
@@ -122,6 +125,27 @@ def test_drift_robust(tmp_path: Path) -> None:
     manifest = published(tmp_path, run(tmp_path, "drift-robust", log, as_of, data={"window": "3d"}))
     assert manifest.input.features[:3] == ("bias", "mid_logret_1m", "mid_logret_5m")
     assert manifest.metrics["precisionAtK"] >= 0.58
+    check_evidence_files(tmp_path / "models" / manifest.version, manifest)
+
+
+def check_evidence_files(folder: Path, manifest: Manifest) -> None:
+    """The weights in plain JSON are the model: they give the golden rows' probabilities."""
+    names = ("model_weights", "scaler_params", "reference_distributions", "training_manifest", "offline_report", "psi_snapshot")
+    found = {name: json.loads((folder / f"{name}_{manifest.version}.json").read_bytes()) for name in names}
+    assert {f"{name}_{manifest.version}.json" for name in names} <= set(manifest.files)
+    assert (folder / f"eval_result_{manifest.version}.txt").read_text(encoding="utf-8") == "PASS\n"
+    assert found["training_manifest"]["cv"] == {"scheme": "purged_time_series", "folds": 5, "embargo_min": 60.0}
+    assert found["training_manifest"]["transform"] == {"returns": "log", "scaler": "rolling_zscore_24h", "winsorize_bp": 0.5}
+    assert set(found["psi_snapshot"]["psi"]) == {*manifest.input.features, "score"}
+    golden = Golden.parse((folder / "golden.json").read_bytes())
+    weights, scaler = found["model_weights"], found["scaler_params"]
+    (platt,) = weights["calibration"]
+    for x, p in zip(golden.x, golden.p, strict=True):
+        odds = weights["bias"]
+        for name, value in zip(manifest.input.features, x, strict=True):
+            kept = min(max(value, scaler["lower"][name]), scaler["upper"][name])
+            odds += (kept - weights["center"][name]) * weights["weights"][name]
+        assert p[1] == pytest.approx(1 / (1 + math.exp(-(odds * platt["slope"] + platt["offset"]))), abs=1e-5)
 
 
 def test_the_page_says_what_the_recipes_are() -> None:

@@ -27,6 +27,7 @@ from walkforward_core.bundle import (
     ValidationRecord,
 )
 from walkforward_core.documents import digest
+from walkforward_trainer.evidence_files import evidence_files
 from walkforward_trainer.heads import head_records
 from walkforward_trainer.specfile import timestamp
 
@@ -89,6 +90,10 @@ def assemble(run: RunDocument, plan: Plan, rows: Dataset, contents: Contents) ->
         REPORT_HTML: contents.reports[1],
     }
     version = version_of(plan.as_of_ms, contents.fitted.model)
+    if plan.recipe.evidence_files:
+        files |= evidence_files(
+            plan, rows, contents.fitted, version, metrics=contents.metrics, gates=contents.gates, reference=contents.reference
+        )
     manifest = Manifest(
         version=version,
         retrain=RetrainRef(namespace=run.retrain.namespace, name=run.retrain.name, uid=run.retrain.uid, run=run.run),

@@ -22,6 +22,7 @@ DRIFT_ROBUST: Final = Recipe(
     models=("linear",),
     model=Model(l2=1e-3, winsorise=0.5),
     kind=DataKind.SAMPLES,
+    evidence_files=True,
     join=Join.VOTE,
     weights=(1.0,),
     calibration=Calibration.PLATT,

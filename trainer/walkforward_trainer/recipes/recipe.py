@@ -43,6 +43,8 @@ class Recipe:
         Further outputs of the graph, with targets of their own.
     checks
         Further evidence, by its name in the table of checks (``leakage``, ``forensic``).
+    evidence_files
+        Whether the bundle also has weights, scaler, PSI snapshot and report as files of their own.
     quality
         Limits on the data.
     slippage_bps, by_trades
@@ -68,6 +70,7 @@ class Recipe:
     tuning: Tuning | None = None
     sizing: Sizing | None = None
     checks: tuple[str, ...] = ()
+    evidence_files: bool = False
     slippage_bps: float = 0.0
     by_trades: SlippageByTrades | None = None
     profiles: Mapping[str, Recipe] = field(default_factory=dict)
