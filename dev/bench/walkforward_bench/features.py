@@ -6,6 +6,7 @@ numpy and gives the same bits from a short history as from a long one, which TA-
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -77,7 +78,13 @@ def made_bars(count: int, seed: int = 7) -> Bars:
 
 def _alone(count: int) -> dict[str, Any]:
     """Measure one size in a process of its own, whose peak of memory is that of nothing else."""
-    done = subprocess.run([sys.executable, "-m", "walkforward_bench.features", str(count)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "walkforward_bench.features", str(count)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode != 0:
         raise RuntimeError(f"features of {count} bars: ended with {done.returncode}: {done.stderr[-2000:]}")
     seconds, cpu, working, matrix = (float(word) for word in done.stdout.split())

@@ -6,6 +6,7 @@ The look is measured as a process of its own sees it, imports of polars included
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -113,7 +114,8 @@ def _alone(path: Path) -> float:
     """Return the seconds from the first import to the answer, in a process of its own."""
     code = f"import time; began = time.perf_counter(); import walkforward_bench.ticks as t; t._cold({str(path)!r})"
     code += "; print(time.perf_counter() - began)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
 
 
