@@ -28,7 +28,7 @@ from walkforward_trainer.splits import purged_k_fold
 from walkforward_trainer.weighing import weighed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
@@ -87,17 +87,21 @@ def detect_leaks(rows: Dataset, plan: Plan) -> Leakage:
     index = index[-NEWEST:]
     t0, t1 = rows.t0[index], rows.t1[index]
     splits = purged_k_fold(t0, t1, FOLDS, plan.embargo_ms)
-    honest = _area(rows, index, splits, plan)
-    shuffled = [_area(_shuffled(rows, index, overlap, plan.model.seed + turn), index, splits, plan) for turn in range(SHUFFLES)]
-    late = None
-    if timed:
-        late = (
-            _area(replace(rows, x=rows.x[np.maximum(one, 0)]), index, splits, plan),
-            _area(replace(rows, x=rows.x[np.maximum(horizon, 0)]), index, splits, plan),
-        )
+
+    def changed(change: Callable[[], Dataset]) -> Callable[[], float]:
+        # made when its turn comes: copies of a large window are not all there at once
+        return lambda: _area(change(), index, splits, plan)
+
+    seeds = range(plan.model.seed, plan.model.seed + SHUFFLES)
+    shifts = (one, horizon) if timed else ()
+    jobs = [changed(lambda: rows)]
     # intervals without length meet nothing, so nothing is purged
-    unpurged = _area(rows, index, purged_k_fold(t0, t0, FOLDS, 0), plan)
-    return Leakage(honest=honest, shuffled=float(np.mean(shuffled)), late=late, unpurged=unpurged)
+    jobs += [lambda: _area(rows, index, purged_k_fold(t0, t0, FOLDS, 0), plan)]
+    jobs += [changed(partial(_shuffled, rows, index, overlap, seed)) for seed in seeds]
+    jobs += [changed(partial(_late, rows, shift)) for shift in shifts]
+    honest, unpurged, *rest = side_by_side(jobs)
+    shuffled, late = rest[:SHUFFLES], rest[SHUFFLES:]
+    return Leakage(honest=honest, shuffled=float(np.mean(shuffled)), late=(late[0], late[1]) if late else None, unpurged=unpurged)
 
 
 def _overlap(rows: Dataset) -> int:
@@ -116,6 +120,11 @@ def _earlier(rows: Dataset, steps: int) -> Index:
     return out
 
 
+def _late(rows: Dataset, earlier: Index) -> Dataset:
+    """Return the rows with the features of those that come ``earlier``."""
+    return replace(rows, x=rows.x[np.maximum(earlier, 0)])
+
+
 def _shuffled(rows: Dataset, index: Index, overlap: int, seed: int) -> Dataset:
     """Return the rows with the labels of ``index`` in other places, block by block."""
     length = BLOCK_HORIZONS * overlap * len(rows.symbols)
@@ -128,7 +137,7 @@ def _shuffled(rows: Dataset, index: Index, overlap: int, seed: int) -> Dataset:
 
 def _area(rows: Dataset, index: Index, splits: Sequence[Split], plan: Plan) -> float:
     """Return the mean over folds of the area under the curve of test rows; NaN where no fold has every class."""
-    found = side_by_side([partial(_fold_area, rows, index[split.train], index[split.test], plan) for split in splits])
+    found = [_fold_area(rows, index[split.train], index[split.test], plan) for split in splits]
     known = [value for value in found if np.isfinite(value)]
     return float(np.mean(known)) if known else float("nan")
 

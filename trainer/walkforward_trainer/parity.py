@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -10,6 +11,7 @@ from walkforward_core.bundle import Parity
 from walkforward_trainer.errors import Broken, Reason
 from walkforward_trainer.graph import base_graph
 from walkforward_trainer.models.parts import Link, to_log_odds, to_shares
+from walkforward_trainer.parallel import side_by_side
 from walkforward_trainer.runtime import run, run_all
 
 if TYPE_CHECKING:
@@ -44,8 +46,8 @@ def check_parity(x: Matrix, fitted: Fitted) -> Parity:
     every = [*fitted.bases, *(head.model for head in fitted.heads.values())]
     rows = _spread(x, MAX_ROWS)
     rows = np.vstack((rows, straddling(rows, [split for model in every for split in model.part.splits])))
-    found = {f"base model {index + 1}": _apart(model, rows) for index, model in enumerate(fitted.bases)}
-    found |= {f"head {name}": _apart(head.model, rows) for name, head in fitted.heads.items()}
+    names = [*(f"base model {index + 1}" for index in range(len(fitted.bases))), *(f"head {name}" for name in fitted.heads)]
+    found = dict(zip(names, side_by_side([partial(_apart, model, rows) for model in every]), strict=True))
     shipped, *heads = (answer.astype(np.float64) for answer in run_all(fitted.model, rows, []))
     z = run(base_graph([base.part for base in fitted.bases], x.shape[1]), rows)
     evaluated = fitted.tail.probability(z)
