@@ -9,7 +9,7 @@ import math
 import struct
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from walkforward_core.documents import digest, encode
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from walkforward_core.bundle import Reference
 
-__all__ = ["BINS", "NullCurve", "bin_index", "edges_digest", "psi", "window"]
+__all__ = ["BINS", "NULL_SLACK", "NullCurve", "bin_index", "edges_digest", "psi", "window"]
 
 BINS = 10
 _SMOOTHING = 0.5
@@ -77,6 +77,10 @@ def window(distinct: int, first_ts: int, newest_ts: int, bar_ms: int, symbols: i
         return distinct
     elapsed = newest_ts // bar_ms - first_ts // bar_ms + 1
     return max(0, min(distinct, elapsed * max(symbols, 1)))
+
+
+NULL_SLACK: Final = 1.25
+"""Times M(W) · q95(W): what no feature of a healthy window exceeds."""
 
 
 @dataclass(frozen=True, slots=True)

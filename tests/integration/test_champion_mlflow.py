@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import urllib.parse
-import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from mlflow_server import mlflow_server
+from mlflow_server import api, mlflow_server
 
 from walkforward_operator.champion import ALIAS, Champions, RegistryError
 from walkforward_operator.cluster.kinds import RETRAIN, ROLLOUT
@@ -30,14 +27,6 @@ MODEL = "fx risk"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with mlflow_server(tmp_path_factory.mktemp("mlflow")) as address:
         yield address
-
-
-def api(address: str, path: str, body: dict[str, Any] | None = None, **query: str) -> dict[str, Any]:
-    url = f"{address}/api/2.0/mlflow/{path}" + (f"?{urllib.parse.urlencode(query)}" if query else "")
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return dict(json.loads(answer.read()))
 
 
 def register(address: str, version: str, digest: str) -> str:

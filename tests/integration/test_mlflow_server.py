@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import urllib.parse
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from mlflow_server import mlflow_server
+from mlflow_server import api, mlflow_server
 from msgspec.structs import replace
 from trainer_runs import NOW, eurusd, run_document, spec
 
@@ -31,15 +30,6 @@ TRACKING = {"experiment": "fx models", "registeredModel": "fx-risk"}
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with mlflow_server(tmp_path_factory.mktemp("mlflow")) as address:
         yield address
-
-
-def api(address: str, path: str, body: dict[str, Any] | None = None, **query: str) -> dict[str, Any]:
-    """What the server says by its REST API, so that the client is no witness in its own cause."""
-    url = f"{address}/api/2.0/mlflow/{path}" + (f"?{urllib.parse.urlencode(query)}" if query else "")
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return dict(json.loads(answer.read()))
 
 
 def runs(address: str) -> list[dict[str, Any]]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from fake_cluster import Crash
-from retrain_world import KEY, World
+from retrain_world import KEY, World, settle
 from retrains import BAD, HOUR, MINUTE, NOW, manual, result, spec
 
 from walkforward_core.api.retrain import Schedule
@@ -17,20 +16,6 @@ if TYPE_CHECKING:
     from walkforward_operator.cluster.protocol import Object
 
 HOURLY = spec(schedules=(Schedule(cron="0 * * * *"),), history_limit=2)
-
-
-async def settle(world: World, *, each: bool = False) -> None:
-    """Settle, starting again after each death; with ``each`` the operator dies after every write of its own."""
-    for _ in range(100):
-        if each:
-            world.cluster.crash_after = len(world.cluster.writes) + 1
-        try:
-            await world.settle()
-        except Crash:
-            world.restart()
-        else:
-            return
-    raise AssertionError("does not settle")
 
 
 async def story(world: World, *, each: bool = False) -> None:

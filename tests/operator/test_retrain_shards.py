@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from fake_cluster import Crash
-from retrain_world import KEY, World
+from retrain_world import KEY, World, settle
 from retrains import BAD, INSTALLATION, MINUTE, NOW, job_condition, manual, spec, terminated
 from retrains import result as report
 
@@ -364,19 +364,6 @@ async def test_the_record_of_the_gather_job_counts_where_its_pod_is_gone() -> No
 
 
 # -- deaths ------------------------------------------------------------------------------------------------------------------
-
-
-async def settle(world: World, *, each: bool = False) -> None:
-    for _ in range(100):
-        if each:
-            world.cluster.crash_after = len(world.cluster.writes) + 1
-        try:
-            await world.settle()
-        except Crash:
-            world.restart()
-        else:
-            return
-    raise AssertionError("does not settle")
 
 
 async def story(world: World, *, each: bool = False) -> None:

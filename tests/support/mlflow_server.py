@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -9,9 +10,10 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from walkforward_cluster.locks import locked
 from walkforward_cluster.paths import cache, checkout, content_key
@@ -81,3 +83,12 @@ def _wait(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
         except (OSError, urllib.error.URLError):
             time.sleep(0.2)
     raise AssertionError(f"MLflow does not answer on {address}: {log.read_text()[-3000:]}")
+
+
+def api(address: str, path: str, body: dict[str, Any] | None = None, **query: str) -> dict[str, Any]:
+    """Return what the server says by its REST API, so that the client is no witness in its own cause."""
+    url = f"{address}/api/2.0/mlflow/{path}" + (f"?{urllib.parse.urlencode(query)}" if query else "")
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return dict(json.loads(answer.read()))

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from fake_cluster import FakeCluster
+from fake_cluster import Crash, FakeCluster
 from retrains import GOOD, INSTALLATION, NOW, Store, job_condition, manifest, pod, result, spec, terminated
 
 from walkforward_core.names import RUN_CONFIG_KEY
@@ -181,3 +181,17 @@ def plain(wanted: RetrainSpec) -> Any:
         return [strip(item) for item in value] if isinstance(value, list | tuple) else value
 
     return strip(msgspec.to_builtins(wanted))
+
+
+async def settle(world: World, *, each: bool = False) -> None:
+    """Settle, starting again after each death; with ``each`` the operator dies after every write of its own."""
+    for _ in range(100):
+        if each:
+            world.cluster.crash_after = len(world.cluster.writes) + 1
+        try:
+            await world.settle()
+        except Crash:
+            world.restart()
+        else:
+            return
+    raise AssertionError("does not settle")

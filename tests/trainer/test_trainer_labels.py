@@ -14,7 +14,7 @@ from trainer_runs import HOUR, random_bars
 from walkforward_core.api.recipe import ClassShares, VolatilityScale
 from walkforward_trainer.labels import label
 from walkforward_trainer.resolved import Target
-from walkforward_trainer.weights import class_weights
+from walkforward_trainer.weighing import class_weights
 
 if TYPE_CHECKING:
     from walkforward_core.features import Bars

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from walkforward_core.durations import format_ms, parse_ms
+from walkforward_core.durations import parse_ms
 from walkforward_core.features import Bars, Samples, compute, lookback, unknown
-from walkforward_trainer.data.quality import QualityFacts
+from walkforward_trainer.data.quality import QualityFacts, check_gaps
 from walkforward_trainer.data.samples import INTERVAL_MS, read_samples
 from walkforward_trainer.dataset import Dataset
 from walkforward_trainer.decision import base_position
@@ -140,7 +140,7 @@ def _check(raw: RawSamples, plan: Plan) -> tuple[Samples, int, QualityFacts]:
     present = np.isfinite(np.column_stack([getattr(samples, name) for name in RAW])).all(axis=1)
     clean, start = samples[present], int(present[:start].sum())
     _check_values(clean)
-    gap = _check_gap(clean.time, plan)
+    gap = check_gaps(clean.time, plan, "sample", "find out why, fill in what was missed from the exchange, or let data.window begin later")
     completeness = _check_completeness(clean.time, plan)
     staleness = plan.as_of_ms - int(clean.time[-1])
     if staleness > parse_ms(plan.quality.max_staleness):
@@ -220,19 +220,6 @@ def _check_values(samples: Samples) -> None:
                 Reason.IMPOSSIBLE_PRICES,
                 f"data: in {int(wrong.sum())} samples {what}, first at {timestamp(int(samples.time[where]))}; correct the logger",
             )
-
-
-def _check_gap(time: Times, plan: Plan) -> int:
-    step = np.diff(time, prepend=time[:1])
-    longest = int(step.max(initial=0))
-    if longest > parse_ms(plan.quality.max_gap):
-        where = int(np.argmax(step))
-        raise BadData(
-            Reason.GAP,
-            f"data.quality.maxGap: {format_ms(longest)} without a sample before {timestamp(int(time[where]))}, limit "
-            f"{plan.quality.max_gap}; find out why, fill in what was missed from the exchange, or let data.window begin later",
-        )
-    return longest
 
 
 def _check_completeness(time: Times, plan: Plan) -> float:

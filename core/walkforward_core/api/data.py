@@ -8,15 +8,11 @@ from typing import Annotated, ClassVar
 from msgspec import Meta
 
 from walkforward_core.api.cel import Cel, rules
-from walkforward_core.api.fields import Duration, Share, Timestamp, TimeZone
+from walkforward_core.api.fields import IN_THE_STORE, Duration, Share, Timestamp, TimeZone
 from walkforward_core.documents import Part
 
 __all__ = ["BarTime", "DataFormat", "DataKind", "DataSpec", "Eligibility", "JoinSpec", "Quality", "RegimeSpec", "TradesSpec"]
 
-_IN_THE_STORE = Cel(
-    "!self.startsWith('file:')",
-    "file:// is for the trainer on a laptop: a cluster has no such folder; upload it to the object store and write s3://bucket/prefix",
-)
 _NO_WAY_UP = Cel("!self.contains('..') && !self.matches('[\\\\s#]')", "an address has no '..', no white space and no '#'")
 
 DataUri = Annotated[
@@ -25,7 +21,7 @@ DataUri = Annotated[
         pattern=r"^((s3|file)://|secret://[A-Z][A-Z0-9_]{0,58}_DSN$)",
         min_length=6,
         max_length=1024,
-        extra_json_schema=rules(_IN_THE_STORE, _NO_WAY_UP),
+        extra_json_schema=rules(IN_THE_STORE, _NO_WAY_UP),
     ),
 ]
 """s3://bucket/prefix, with * and ? in the last parts of the path; secret://NAME_DSN for a database whose address is in the Secret."""

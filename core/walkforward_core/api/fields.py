@@ -10,6 +10,7 @@ from walkforward_core.api.cel import Cel, rules
 from walkforward_core.durations import PATTERN
 
 __all__ = [
+    "IN_THE_STORE",
     "CalendarName",
     "CronExpression",
     "Duration",
@@ -25,7 +26,7 @@ __all__ = [
 ]
 
 _NOT_ZERO = Cel("self.matches('[1-9]')", "a duration must be longer than zero: 90s, 30m, 1h30m or 14d for example")
-_IN_THE_STORE = Cel(
+IN_THE_STORE = Cel(
     "!self.startsWith('file:')",
     "file:// is for the trainer on a laptop: a cluster has no such folder; upload it to the object store and write s3://bucket/prefix",
 )
@@ -43,7 +44,7 @@ Positive = Annotated[float, Meta(gt=0.0)]
 """A number above 0."""
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=63)]
 """The name of an object in the same namespace."""
-Uri = Annotated[str, Meta(pattern=r"^(s3|file)://", min_length=6, max_length=1024, extra_json_schema=rules(_IN_THE_STORE, _NO_WAY_UP))]
+Uri = Annotated[str, Meta(pattern=r"^(s3|file)://", min_length=6, max_length=1024, extra_json_schema=rules(IN_THE_STORE, _NO_WAY_UP))]
 """Where objects lie, s3://bucket/prefix; file:// on a laptop only, refused in the cluster."""
 Timestamp = Annotated[
     str,

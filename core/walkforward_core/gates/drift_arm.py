@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from walkforward_core.drift import BINS, NullCurve, edges_digest, psi
+from walkforward_core.drift import BINS, NULL_SLACK, NullCurve, edges_digest, psi
 
 if TYPE_CHECKING:
     from walkforward_core.bundle import FeatureReference, Reference
@@ -90,7 +90,7 @@ class Arm:
     def broad_quantile(self, name: str, w: int) -> float | None:
         """Return 1.25·M(W)·q95(W), which no feature of a healthy window exceeds; None when the reference has none."""
         quantile, factor = self.quantile(name, w), NullCurve.of(self.reference.null_m, self.reference.rows).factor(w)
-        return None if quantile is None or factor is None else 1.25 * factor * quantile
+        return None if quantile is None or factor is None else NULL_SLACK * factor * quantile
 
     def broken(self, name: str, limits: SanityLimits) -> Broken | None:
         """Return what is wrong with the live values of a feature at a glance, if anything (`docs/reference/gates.md`, psi, rule 1)."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from walkforward_trainer.data.bars import RawBars
     from walkforward_trainer.plan import Plan
 
-__all__ = ["QualityFacts", "Window", "check_quality"]
+__all__ = ["QualityFacts", "Window", "check_gaps", "check_quality"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def check_quality(raw: RawBars, plan: Plan) -> Window:
     # bars that miss a value leave a gap, which labels and gap checks then see; where none does, nothing is copied
     clean, start = bars if present.all() else bars[present], int(present[: start - first].sum())
     _check_prices(clean)
-    gap = _check_gaps(clean.time, plan)
+    gap = check_gaps(clean.time, plan)
     return Window(
         bars=clean,
         start=start,
@@ -181,15 +181,24 @@ def _check_prices(bars: Bars) -> None:
             )
 
 
-def _check_gaps(time: npt.NDArray[np.int64], plan: Plan) -> int:
+def check_gaps(
+    time: npt.NDArray[np.int64], plan: Plan, row: str = "bar", remedy: str = "fill in the missing bars, or shorten data.window"
+) -> int:
+    """Return the longest time between two rows, in milliseconds.
+
+    Raises
+    ------
+    BadData
+        It is longer than ``quality.maxGap``; ``row`` and ``remedy`` are the words of the message.
+    """
     step = np.diff(time, prepend=time[:1])
     longest = int(step.max(initial=0))
     if longest > parse_ms(plan.quality.max_gap):
         where = int(np.argmax(step))
         raise BadData(
             Reason.GAP,
-            f"data.quality.maxGap: {format_ms(longest)} without a bar before {timestamp(int(time[where]))}, limit "
-            f"{plan.quality.max_gap}; fill in the missing bars, or shorten data.window",
+            f"data.quality.maxGap: {format_ms(longest)} without a {row} before {timestamp(int(time[where]))}, limit "
+            f"{plan.quality.max_gap}; {remedy}",
         )
     return longest
 

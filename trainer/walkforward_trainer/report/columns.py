@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from walkforward_core.drift import NullCurve, psi
+from walkforward_core.drift import NULL_SLACK, NullCurve, psi
+from walkforward_core.gates.psi import PsiConfig
 from walkforward_trainer.report.data import Drift, DriftColumn
 
 if TYPE_CHECKING:
@@ -21,9 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["importance", "newest_drift"]
 
-FLOOR: Final = 0.2
-SLACK: Final = 1.25
-"""The limit of the rollout's psi gate: max(0.2, 1.25 · M(W) · q95(W))."""
+FLOOR: Final = PsiConfig().max
+"""Below it the rollout's psi gate calls nothing drift, by default; the limit here is max(it, NULL_SLACK · M(W) · q95(W))."""
 
 
 def importance(names: Sequence[str], shares: Sequence[Vector]) -> dict[str, float]:
@@ -52,4 +52,4 @@ def _column(frozen: FeatureReference, newest: npt.NDArray[np.float32], rows: int
     inside = np.bincount(bins, minlength=len(frozen.counts))
     usual = frozen.null.q95[str(rows)]
     value = psi(inside.tolist(), (np.asarray(frozen.counts) - inside).tolist())
-    return DriftColumn(name=frozen.name, psi=value, usual=usual, limit=max(FLOOR, SLACK * factor * usual))
+    return DriftColumn(name=frozen.name, psi=value, usual=usual, limit=max(FLOOR, NULL_SLACK * factor * usual))
