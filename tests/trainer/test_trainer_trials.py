@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import pytest
 from trainer_datasets import dataset, plan_of
@@ -14,6 +17,7 @@ from trainer_runs import DIRECTION, NOW, RISK, eurusd, run_document, spec
 from walkforward_core.bundle import Manifest
 from walkforward_core.errors import Unavailable
 from walkforward_core.objectstore import open_store
+from walkforward_trainer import trials
 from walkforward_trainer.errors import BadData, Reason
 from walkforward_trainer.metrics.sharpe import deflated, expected_maximum, moments, probabilistic
 from walkforward_trainer.pipeline import execute
@@ -133,6 +137,76 @@ def test_overlapping_windows_are_not_independent_and_never_flattered() -> None:
         total = np.cumsum(rng.normal(size=(1_000, (count - 1) * step + window + 1)), axis=1)
         sharpes = (total[:, window:] - total[:, :-window])[:, ::step] / window
         assert sharpes.max(axis=1).mean() < expected_maximum(number, 1.0 / window)
+
+
+def test_two_runs_that_share_nearly_all_rows_cost_a_little_and_never_reward() -> None:
+    """Of two standard normals with correlation r the larger is √((1 - r)/π) on average: exact, where the formula for many is below zero."""
+    for step in (1, 3, 10, 30, 60):
+        exact = math.sqrt(step / 90 / math.pi)
+        assert 0.95 * exact < expected_maximum(effective([(0, 90), (step, 90 + step)]), 1.0) < 1.5 * exact
+    grid = [expected_maximum(trials, 1.0) for trials in np.linspace(1.0, 4.0, 61).tolist()]
+    assert grid[0] == 0.0
+    assert (np.diff(grid) > 0).all()
+
+
+@pytest.mark.parametrize(("count", "step", "each"), [(2, 1, 1), (30, 1, 1), (10, 30, 1), (3, 5, 4), (4, 90, 2)])
+def test_the_variance_is_that_of_trials_that_share_no_rows(count: int, step: int, each: int) -> None:
+    """Sharpe ratios of a window that moves lie close together; what they would spread without that is 1 here, by construction."""
+    rng = np.random.default_rng(4)
+    found = []
+    for _ in range(400):
+        total = np.cumsum(rng.normal(size=((count - 1) * step + 91, each)), axis=0)
+        sharpes = (total[90:] - total[:-90])[::step] / math.sqrt(90)
+        records = [record(at * step, at * step + 90, tuple(row.tolist())) for at, row in enumerate(sharpes)]
+        found.append(trials._totals(records).variance)
+    assert np.mean(found) == pytest.approx(1.0, abs=0.2)
+
+
+def test_one_trial_told_twice_has_no_variance() -> None:
+    assert trials._totals([record(0, 90, (0.1,)), record(0, 90, (0.1,))]).variance is None
+    assert trials._totals([record(0, 90, (0.1,))]).variance is None
+    assert trials._totals([record(0, 90, ()), record(5, 95, (0.1,))]).variance is None
+    apart = [record(0, 90, (0.1,)), record(0, 90, (0.3,), question="another")]
+    assert trials._totals(apart).variance == pytest.approx(0.02), "other questions on the same rows are other trials"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"overrides": {"target": {"kind": "Risk"}, "model": {"depth": 2}}},
+        {"overrides": {"target": {"kind": "Risk"}, "features": ["ret_1"]}},
+        {"overrides": {"target": {"kind": "Risk"}, "calibration": "None"}},
+        {"overrides": {"target": {"kind": "Risk"}, "decision": {"baseRule": "long"}}},
+        {"overrides": {"target": {"kind": "Risk", "horizonBars": 7}}},
+        {"validation": {"folds": 3}},
+        {"validation": {"embargo": "48h"}},
+    ],
+)
+def test_a_changed_spec_is_another_trial(tmp_path: Path, changes: dict[str, Any]) -> None:
+    tell(tmp_path, "a", plan=plan_of(overrides={"target": {"kind": "Risk"}}))
+    assert tell(tmp_path, "b", plan=plan_of(**({"overrides": {"target": {"kind": "Risk"}}} | changes))).effective == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("changes", [{"uri": "s3://other/bars.csv"}, {"symbols": ("GBPUSD",)}])
+def test_other_data_of_the_same_time_is_another_trial(tmp_path: Path, changes: dict[str, Any]) -> None:
+    plan = plan_of()
+    tell(tmp_path, "a", plan=plan)
+    other = dataclasses.replace(plan, data=msgspec.structs.replace(plan.data, **changes))
+    assert tell(tmp_path, "b", plan=other).effective == pytest.approx(2.0)
+
+
+def record(start: int, end: int, sharpes: tuple[float, ...], question: str = "one") -> trials.TrialsRecord:
+    return trials.TrialsRecord(
+        namespace="demo",
+        name="fx",
+        run=f"fx-{start}",
+        question=question,
+        from_ms=start,
+        to_ms=end,
+        trials=max(len(sharpes), 1),
+        sharpes=sharpes,
+        totals=Totals(trials=0, effective=0.0),
+    )
 
 
 def evidence(net: np.ndarray) -> Any:

@@ -23,6 +23,8 @@ from walkforward_trainer.parallel import side_by_side
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy.typing as npt
+
     from walkforward_core.objectstore import ObjectStore
     from walkforward_core.runs import RunDocument
     from walkforward_trainer.dataset import Dataset
@@ -30,9 +32,12 @@ if TYPE_CHECKING:
     from walkforward_trainer.plan import Plan
     from walkforward_trainer.tuning import Search
 
+    Matrix = npt.NDArray[np.float64]
+
 __all__ = ["Totals", "TrialsRecord", "account", "deflate", "effective", "tried"]
 
 FOLDER: Final = "trials"
+LEAST_APART: Final = 1e-9
 READERS: Final = 8
 """Records that are read at once: a nightly retrain leaves a thousand in three years."""
 
@@ -40,8 +45,8 @@ READERS: Final = 8
 class Totals(Part, frozen=True, kw_only=True):
     """All trials of a retrain up to a run, that run's included.
 
-    ``trials`` counts them, ``effective`` how many of them are independent, ``variance`` is that of their Sharpe ratios per outcome,
-    None where fewer than two are known.
+    ``trials`` counts them, ``effective`` how many of them are independent, ``variance`` is that of independent ones' Sharpe ratios per
+    outcome, None where they do not tell it.
     """
 
     trials: int
@@ -120,7 +125,7 @@ def account(
 
 def deflate(evidence: Evidence, totals: Totals, search: Search | None) -> dict[str, float]:
     """Return the metrics of the trials; of an evidence without a Sharpe ratio only the counts."""
-    # where fewer than two Sharpe ratios are known, they are taken to spread as luck alone would
+    # where the Sharpe ratios do not tell it, they are taken to spread as luck alone would
     variance = 1.0 / max(evidence.independent, 1) if totals.variance is None else totals.variance
     found = {
         "trials": float(totals.trials),
@@ -147,32 +152,53 @@ def effective(spans: Sequence[tuple[int, int]]) -> float:
     >>> effective([(0, 10)]), effective([(0, 10), (10, 20)]), effective([(0, 10), (0, 10)])
     (1.0, 2.0, 1.0)
     """
-    start, end = (np.array(side, dtype=np.float64) for side in zip(*spans, strict=True))
-    common = np.clip(np.minimum(end[:, None], end) - np.maximum(start[:, None], start), 0.0, None)
-    length = np.maximum(end - start, 1.0)
-    eigenvalues = np.clip(np.linalg.eigvalsh(common / np.sqrt(np.outer(length, length))), 0.0, None)
+    eigenvalues = np.clip(np.linalg.eigvalsh(_correlations(spans)), 0.0, None)
     eigenvalues[eigenvalues < 1e-9] = 0.0
     return round(float(np.sqrt(eigenvalues).sum() ** 2 / eigenvalues.sum()), 6) if eigenvalues.sum() > 0 else float(len(spans))
 
 
+def _correlations(spans: Sequence[tuple[int, int]]) -> Matrix:
+    """Return how alike the same question is over each two of the time ``spans``: the share of their time that they have in common."""
+    start, end = (np.array(side, dtype=np.float64) for side in zip(*spans, strict=True))
+    common = np.clip(np.minimum(end[:, None], end) - np.maximum(start[:, None], start), 0.0, None)
+    length = np.maximum(end - start, 1.0)
+    return np.asarray(common / np.sqrt(np.outer(length, length)))
+
+
 def _totals(records: Sequence[TrialsRecord]) -> Totals:
     """Return the totals; runs of different questions are taken to be independent, and so are the trials of one search."""
-    independent = 0.0
-    for question in sorted({record.question for record in records}):
-        same = [record for record in records if record.question == question]
-        independent += effective([(record.from_ms, record.to_ms) for record in same]) * max(record.trials for record in same)
-    sharpes = [sharpe for record in records for sharpe in record.sharpes]
-    return Totals(
-        trials=sum(record.trials for record in records),
-        effective=independent,
-        variance=float(np.var(sharpes, ddof=1)) if len(sharpes) > 1 else None,
+    questions = [
+        [record for record in records if record.question == question] for question in sorted({record.question for record in records})
+    ]
+    independent = sum(
+        effective([(record.from_ms, record.to_ms) for record in same]) * max(record.trials for record in same) for same in questions
     )
+    return Totals(trials=sum(record.trials for record in records), effective=independent, variance=_variance(questions))
+
+
+def _variance(questions: Sequence[Sequence[TrialsRecord]]) -> float | None:
+    """Return the variance of independent trials' Sharpe ratios: that of the sample / (1 - mean correlation of its pairs).
+
+    Two nights share nearly all of their rows, and their Sharpe ratios lie close together for that reason alone. The k-th trials of two
+    runs of one question are taken to be as alike as the runs' rows, all other pairs to be independent. None where fewer than two
+    Sharpe ratios are known, or all are of one trial.
+    """
+    sharpes = [sharpe for same in questions for record in same for sharpe in record.sharpes]
+    pairs = len(sharpes) * (len(sharpes) - 1)
+    alike = 0.0
+    for same in questions:
+        count = np.array([len(record.sharpes) for record in same])
+        common = _correlations([(record.from_ms, record.to_ms) for record in same])
+        np.fill_diagonal(common, 0.0)
+        alike += float((common * np.minimum(count[:, None], count)).sum())
+    apart = 1.0 - alike / pairs if pairs else 0.0
+    return float(np.var(sharpes, ddof=1)) / apart if apart > LEAST_APART else None
 
 
 def _question(plan: Plan) -> str:
-    """Return the digest of what is tried, before any search: two runs of one question differ by their data alone."""
+    """Return the digest of what is tried, before any search: two runs of one question differ by the rows of the same data alone."""
     asked = (plan.recipe.models, plan.recipe.join, plan.calibration, plan.selection, plan.tuning, plan.decision, plan.base_rule)
-    return digest(encode([plan.config_digest, plan.validation, plan.data.symbols, *asked]))
+    return digest(encode([plan.config_digest, plan.validation, plan.data.uri, plan.data.symbols, *asked]))
 
 
 def _read(store: ObjectStore, uri: str) -> TrialsRecord:

@@ -62,10 +62,13 @@ def probabilistic(found: Moments, outcomes: float, benchmark: float = 0.0) -> fl
 def expected_maximum(trials: float, variance: float) -> float:
     """Return SR*: the Sharpe ratio that the best of ``trials`` independent trials without skill is expected to show.
 
-    √V·[(1 - γ)·Φ⁻¹(1 - 1/N) + γ·Φ⁻¹(1 - 1/(N·e))]; of one trial 0, since nothing was chosen.
+    √V·[(1 - γ)·Φ⁻¹(1 - 1/N) + γ·Φ⁻¹(1 - 1/(N·e))]; of one trial 0, since nothing was chosen. Runs that share most of their rows count as
+    little more than one, where the formula falls below zero and would reward them: between one and two it is the straight line.
     """
     if trials <= 1.0:
         return 0.0
+    if trials < 2.0:
+        return (trials - 1.0) * expected_maximum(2.0, variance)
     upper, lower = _NORMAL.inv_cdf(1.0 - 1.0 / trials), _NORMAL.inv_cdf(1.0 - 1.0 / (trials * math.e))
     return math.sqrt(variance) * ((1.0 - EULER_MASCHERONI) * upper + EULER_MASCHERONI * lower)
 
