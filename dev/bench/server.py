@@ -53,7 +53,10 @@ class Figures:
 
 
 def trees(seed: int) -> bytes:
-    """Return an ONNX graph of boosted trees, fitted and written by the trainer's own code, with its probabilities as ``p``."""
+    """Return an ONNX graph of boosted trees, fitted and written by the trainer's own code, with its probabilities as ``p``.
+
+    The trainer's log-odds are double; a model of trees alone, as others would export it, answers in single precision.
+    """
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((5000, FEATURES)).astype(np.float32)
     y = (x[:, 0] * x[:, 1] + x[:, 2] + rng.standard_normal(5000) > 0).astype(np.float64)
@@ -61,12 +64,13 @@ def trees(seed: int) -> bytes:
     model = onnx.load_from_string(base_graph([fitted.part], FEATURES))
     score = model.graph.output[0].name
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(1, np.float32), "one"))
-    for kind, inputs, output in (("Sigmoid", [score], "s"), ("Sub", ["one", "s"], "q")):
+    model.graph.node.append(onnx.helper.make_node("Cast", [score], ["odds"], to=onnx.TensorProto.FLOAT))
+    for kind, inputs, output in (("Sigmoid", ["odds"], "s"), ("Sub", ["one", "s"], "q")):
         model.graph.node.append(onnx.helper.make_node(kind, inputs, [output]))
     model.graph.node.append(onnx.helper.make_node("Concat", ["q", "s"], ["p"], axis=1))
     del model.graph.output[:]
     model.graph.output.append(onnx.helper.make_tensor_value_info("p", onnx.TensorProto.FLOAT, [None, 2]))
-    onnx.checker.check_model(model)
+    onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString())
 
 

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnxruntime
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,8 +111,8 @@ def recipes(rows: int = 25_920, trials: int = 100) -> dict[str, Any]:
         return {"whole": used(wall, 2 * wall), "stages": stages, "features": 11, "peer": used(90.0, 4 * wall)}
 
     search = {"wall_s": 91.0, "cpu_s": 150.0, "peak_mb": 200.0, "trials": trials, "pruned": 40}
-    walks = [{"name": "LightGBM", **used(3.0, 2.0)}, {"name": "Qlib", **used(30.0, 20.0)}]
-    return document(rows=rows, features=40, three=part(19.5), five=part(5.5), search=search, walks=walks, missing={"FreqAI": "no exchange"})
+    walks = [{"name": "LightGBM", "fits_s": 1.5, **used(3.0, 2.0)}, {"name": "Qlib", "fits_s": 7.0, **used(30.0, 20.0)}]
+    return document(rows=rows, features=40, three=part(19.5), five=part(5.5), search=search, walks=walks, missing={"FreqAI": "no wheel"})
 
 
 def test_recipes_are_judged_at_their_size_only(page: Any) -> None:
@@ -122,10 +124,11 @@ def test_recipes_are_judged_at_their_size_only(page: Any) -> None:
     assert verdict(few, "trainer: three models") == verdict(few, "trainer: 100 trials") == "–"
     assert verdict(page.bars({"recipes": recipes(trials=99)}), "trainer: 100 trials") == "–"
     table = page.table("recipes", recipes()["figures"])
-    assert re.search(r"\| the same fits alone, scikit-learn and XGBoost\s+\|\s+90\.0 \|\s+78\.0 \|\s+2\.0 \|", table)
-    assert re.search(r"\| five blocks in time order: Qlib\s+\|\s+30\.0 \|\s+20\.0 \|\s+10\.0 \|", table)
-    assert "FreqAI: cannot be had here (no exchange)" in table
+    assert re.search(r"\| the same fits alone, scikit-learn and XGBoost\s+\|\s+90\.0 \|\s+4\.6 \|\s+78\.0 \|\s+2\.0 \|", table)
+    assert re.search(r"\| five blocks in time order: Qlib\s+\|\s+30\.0 \|\s+10\.0 \|\s+20\.0 \|\s+10\.0 \|", table)
+    assert "FreqAI: cannot be had here (no wheel)" in table
     assert "goes: models 16.5 s, parity 1.0 s; the rest" in table
+    assert "fits and answers alone: LightGBM 1.5 s, Qlib 7.0 s." in table
 
 
 def test_the_curve_is_of_what_one_more_bar_costs(page: Any) -> None:
@@ -229,7 +232,7 @@ def test_all_parts_are_measured_and_one_that_fails_fails_the_run() -> None:
 
 
 def test_peers_are_locked_with_hashes_and_name_no_registry() -> None:
-    for name in ("mlserver", "fastapi", "qlib"):
+    for name in ("mlserver", "fastapi", "qlib", "freqai"):
         text = (PEERS / f"{name}.txt").read_text()
         pins = [line for line in text.splitlines() if line and not line.startswith((" ", "#"))]
         assert len(pins) > 10
@@ -237,6 +240,20 @@ def test_peers_are_locked_with_hashes_and_name_no_registry() -> None:
         assert text.count("--hash=sha256:") >= len(pins)
         assert "://" not in text
         assert "--index" not in text
+
+
+def test_the_servers_graph_answers_with_two_probabilities(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCH)
+    import server
+
+    monkeypatch.setattr(server, "TREES", 3)
+    graph = server.trees(1)
+    p = onnxruntime.InferenceSession(graph).run(["p"], {"X": np.zeros((2, server.FEATURES), np.float32)})[0]
+    assert p.dtype == np.float32
+    assert p.shape == (2, 2)
+    assert np.allclose(p.sum(axis=1), 1.0)
+    assert np.array_equal(p[0], p[1])
+    assert server.trees(2) != graph
 
 
 def test_usage_counts_the_command_and_passes_its_status_on(tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 """``walks.py LIBRARY MATRIX``: LightGBM on five blocks in time order, each predicted from the rows before it; on one thread.
 
-Rows and labels come from MATRIX, which the trainer's own code has written. LIBRARY is trainer (its own fit, trees exported as it does) or
-qlib (Qlib's LGBModel on a DatasetH, as its examples train it; its log of metrics goes to a file). Prints the AUC of the tested rows.
+Rows and labels come from MATRIX, which the trainer's own code has written. LIBRARY is trainer (its own fit, trees exported as it does),
+qlib (Qlib's LGBModel on a DatasetH, as its examples train it; its log of metrics goes to a file) or freqai (FreqAI's LightGBMClassifier
+with its data kitchen, by the calls of its own backtest). Prints the seconds of fits and answers, without starting, and the AUC of the
+tested rows.
 """
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -70,20 +73,74 @@ def by_qlib(data: Any) -> Callable[[Any, Any], Any]:
     return walk
 
 
+def by_freqai(data: Any) -> Callable[[Any, Any], Any]:
+    """Return FreqAI's: what ``IFreqaiModel.start_backtesting`` calls for a window, but that the windows are ours and no model is kept.
+
+    Features are named as a strategy names them (``%-``), so are the labels (``&-``), whose classes are words. No exchange is asked: neither
+    data kitchen nor model needs one.
+    """
+    import pandas as pd  # noqa: PLC0415 - a process loads its own library only
+    from freqtrade.freqai.data_kitchen import FreqaiDataKitchen  # noqa: PLC0415 - the same
+    from freqtrade.freqai.prediction_models.LightGBMClassifier import LightGBMClassifier  # noqa: PLC0415 - the same
+
+    pair, depth, width = "MADE/USD", int(data["depth"]), data["x"].shape[1]
+    settings = {
+        "n_estimators": int(data["trees"]), "max_depth": depth, "num_leaves": min(31, 2**depth), "learning_rate": float(data["rate"]),
+        "subsample": float(data["subsample"]), "subsample_freq": 1, "random_state": int(data["seed"]), "n_jobs": 1, "deterministic": True,
+        "force_row_wise": True, "verbosity": -1,
+    }  # fmt: skip
+    home = Path(os.environ["HOME"])
+    # the data kitchen keeps a copy beside its models
+    (home / "freqai.json").write_text("{}")
+    config = {
+        "config_files": [str(home / "freqai.json")],
+        "timeframe": "5m",
+        "timerange": "20200102-20200103",
+        "user_data_dir": home,
+        "exchange": {"pair_whitelist": [pair]},
+        "freqai": {
+            "identifier": "bench",
+            "train_period_days": 1,
+            "backtest_period_days": 1,
+            "activate_tensorboard": False,
+            "feature_parameters": {"include_timeframes": ["5m"], "include_corr_pairlist": [], "shuffle_after_split": False},
+            "data_split_parameters": {"test_size": 0, "shuffle": False},
+            "model_training_parameters": settings,
+        },
+    }
+    model, kitchen = LightGBMClassifier(config), FreqaiDataKitchen(config, live=False, pair=pair)
+    frame = pd.DataFrame(data["x"], columns=[f"%-f{number}" for number in range(width)])
+    frame.insert(0, "date", pd.to_datetime(data["t0"], unit="ms", utc=True))
+    frame["&-up"] = np.where(data["y"] == 1, "up", "down")
+
+    def walk(train: Any, test: Any) -> Any:
+        learned, asked = (frame.iloc[rows].reset_index(drop=True) for rows in (train, test))
+        kitchen.get_unique_classes_from_labels(learned)
+        kitchen.find_features(learned)
+        kitchen.find_labels(learned)
+        model.model = model.train(learned, pair, kitchen)
+        found, _ = model.predict(asked, kitchen)
+        return kitchen.get_predictions_to_append(found, kitchen.do_predict, asked)["up"].to_numpy()
+
+    return walk
+
+
 def main() -> None:
     """Fit and print."""
     library, path = sys.argv[1:]
     with np.load(path) as kept:
         data = dict(kept)
-    walk = {"trainer": by_trainer, "qlib": by_qlib}[library](data)
+    walk = {"trainer": by_trainer, "qlib": by_qlib, "freqai": by_freqai}[library](data)
+    began = time.perf_counter()
     y, gap = data["y"], int(data["gap"])
     edges = np.linspace(0, len(y), BLOCKS + 2).astype(int)[1:]
     score = np.full(len(y), np.nan)
     for start, end in pairwise(edges):
         test = np.arange(start, end)
         score[test] = walk(np.arange(start - gap), test)
+    took = time.perf_counter() - began
     tested = np.isfinite(score)
-    print(area(y[tested], score[tested]))
+    print(took, area(y[tested], score[tested]))
 
 
 def area(y: Any, score: Any) -> float:

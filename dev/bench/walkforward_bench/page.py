@@ -132,19 +132,24 @@ def _recipes(figures: Mapping[str, Any]) -> str:
         lines.append([f"walkforward: {text}: whole run", *_used(part["whole"], part["whole"])])
         lines.append([peer, *_used(part["peer"], part["whole"])])
     search, (base, *others) = figures["search"], figures["walks"]
-    lines.append([f"walkforward: {search['trials']} trials of 5 purged folds ({search['pruned']} stopped early)", *_used(search, search)])
+    text = f"walkforward: {search['trials']:.0f} trials of 5 purged folds ({search['pruned']:.0f} stopped early)"
+    lines.append([text, *_used(search, search)])
     lines += [[f"five blocks in time order: {one['name']}", *_used(one, base)] for one in (base, *others)]
-    lines += [[f"{name}: cannot be had here ({why})", "", "", "", "", ""] for name, why in figures["missing"].items()]
+    head = ["", "wall s", "× ours", "CPU s", "× ours", "peak MB", "AUC, unseen rows"]
+    lines += [[f"{name}: cannot be had here ({why})", *[""] * (len(head) - 1)] for name, why in figures["missing"].items()]
     text = f"{figures['rows']:,} rows; {figures['features']} features, the five models {figures['five']['features']}.\n\n"
-    text += _grid(["", "wall s", "CPU s", "CPU × ours", "peak MB", "AUC, unseen rows"], lines)
+    text += _grid(head, lines)
     stages = sorted(figures["three"]["stages"].items(), key=lambda item: -item[1])
     shown = [f"{stage} {seconds:.1f} s" for stage, seconds in stages if seconds >= 0.05]
-    return f"{text}\n\nWhere the first run's wall time goes: {', '.join(shown)}; the rest is starting Python and its libraries."
+    fits = [f"{one['name']} {one['fits_s']:.1f} s" for one in (base, *others)]
+    text += f"\n\nWhere the first run's wall time goes: {', '.join(shown)}; the rest is starting Python and its libraries."
+    return f"{text} Of the five blocks, fits and answers alone: {', '.join(fits)}."
 
 
 def _used(found: Mapping[str, float], base: Mapping[str, float]) -> list[str]:
     auc = f"{found['auc']:.3f}" if "auc" in found else ""
-    return [f"{found['wall_s']:.1f}", f"{found['cpu_s']:.1f}", f"{found['cpu_s'] / base['cpu_s']:.1f}", f"{found['peak_mb']:.0f}", auc]
+    times = [text for name in ("wall_s", "cpu_s") for text in (f"{found[name]:.1f}", f"{found[name] / base[name]:.1f}")]
+    return [*times, f"{found['peak_mb']:.0f}", auc]
 
 
 def _features(figures: Mapping[str, Any]) -> str:

@@ -52,10 +52,12 @@ RECIPES: Final[dict[str, dict[str, Any]]] = {
     "search": {"recipe": "daily-ensemble", "overrides": {"features": list(FORTY), "tuning": {"trials": 100}}},
 }
 """What each ModelRetrain says beside its data."""
+WALKERS: Final = {"trainer": "LightGBM, as the trainer", "qlib": "Qlib LGBModel", "freqai": "FreqAI LightGBMClassifier"}
+"""Who predicts five blocks, by what ``peers/walks.py`` calls them."""
 
 
 def measure(runs: int, rows: int = ROWS, trials: int = 100) -> dict[str, Any]:
-    """Return what whole runs, a search and the peers' fits used; of whole runs the medians of ``runs``."""
+    """Return what whole runs, a search and the peers' fits used: medians of ``runs``."""
     python = environment("trainer", ROOT / "requirements" / "trainer.txt")
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -72,11 +74,11 @@ def measure(runs: int, rows: int = ROWS, trials: int = 100) -> dict[str, Any]:
                 "features": len(plan.features),
                 "trees": plan.trees,
                 "depth": plan.model.depth,
-                "peer": peer(plan, data, home),
+                "peer": median([peer(plan, data, home) for _ in range(runs)]),
             }
             _say(f"{name} models, scikit-learn", found[name]["peer"])
-        found["search"] = _search(python, specs["search"], home)
-        found["walks"] = _walks(python, specs["search"], home, found["missing"])
+        found["search"] = median([_search(python, specs["search"], home) for _ in range(runs)])
+        found["walks"] = _walks(python, specs["search"], home, runs, found["missing"])
     return found
 
 
@@ -131,21 +133,31 @@ def _search(python: Path, spec: Path, home: Path) -> dict[str, float]:
     return {**found, **json.loads(said)}
 
 
-def _walks(python: Path, spec: Path, home: Path, missing: dict[str, str]) -> list[dict[str, Any]]:
-    """Return what LightGBM on five blocks costs here, and in Qlib where that can be had."""
+def _walks(python: Path, spec: Path, home: Path, runs: int, missing: dict[str, str]) -> list[dict[str, Any]]:
+    """Return what LightGBM on five blocks costs here, and by the peers that can be had; medians of ``runs``."""
     plan, rows = _dataset(spec)
     path, known = home / "walks.npz", rows.known
     np.savez(path, x=rows.x[known], y=rows.y[known], t0=rows.t0[known], **_settings(plan, len(rows)))
-    found: list[dict[str, Any]] = [{"name": "LightGBM, as the trainer", **scored(python, "walks.py", "trainer", str(path), home=home)}]
-    try:
-        qlib = environment("qlib", PEERS / "qlib.txt")
-        found.append({"name": "Qlib LGBModel", **scored(qlib, "walks.py", "qlib", str(path), home=home)})
-    except (Missing, RuntimeError) as error:
-        # a peer that does not start here is as good as none
-        missing["Qlib"] = str(error)[-300:]
-    for one in found:
-        _say(one["name"], one)
+    found: list[dict[str, Any]] = []
+    for library, name in WALKERS.items():
+        try:
+            own = python if library == "trainer" else environment(library, PEERS / f"{library}.txt")
+            found.append({"name": name, **median([_walk(own, library, path, home) for _ in range(runs)])})
+        except (Missing, RuntimeError) as error:
+            if library == "trainer":
+                raise
+            # a peer that does not start here is as good as none
+            missing[name] = str(error)[-300:]
+        else:
+            _say(name, found[-1])
     return found
+
+
+def _walk(python: Path, library: str, path: Path, home: Path) -> dict[str, float]:
+    """Return what one process used, the seconds of fits and answers in it, and the AUC of the tested rows."""
+    found, said, _ = used([str(python), str(PEERS / "walks.py"), library, str(path)], home)
+    seconds, area = said.split()[-2:]
+    return {**found, "fits_s": float(seconds), "auc": float(area)}
 
 
 def _say(what: str, found: dict[str, Any]) -> None:
