@@ -1,7 +1,8 @@
 """Client of the model server, for the process that trades.
 
 It keeps a few connections open so that the Service spreads them over the pods, moves off a pod that goes away, and asks again where an
-answer is lost on the way: scoring the same row twice is harmless, and a trade must not fail because a pod was replaced.
+answer is lost on the way: a trade must not fail because a pod was replaced. Every further attempt says that it is one, and servers answer
+it by the model that has proven itself: a row that ended one server must not be carried to the next.
 
     ClientError
     ├── BadRequest      the server refused the request; its message names the tensor
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from walkforward_core.errors import WalkforwardError
+from walkforward_core.names import ATTEMPT_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -91,13 +93,15 @@ class Client:
     _pool: list[_Connection | None] = field(default_factory=list, init=False, repr=False)
     _turn: int = field(default=0, init=False, repr=False)
 
-    def infer(self, features: Mapping[str, float], **parameters: str | float) -> Prediction:
+    def infer(self, features: Mapping[str, float], *, repeated: bool = False, **parameters: str | float) -> Prediction:
         """Score one row.
 
         Parameters
         ----------
         features
             Value by feature name; any superset of what the models need.
+        repeated
+            Whether this row was asked for before and got no answer, by this client or another (:class:`NoAnswer`).
         parameters
             ``client``, ``symbol``, ``strategy``, ``id`` (what the sticky split may look at), ``ts`` (market time, epoch milliseconds, of
             the bar that the features end with), ``price``, ``base_position`` in [-1, 1].
@@ -114,7 +118,7 @@ class Client:
             "inputs": [{"name": "X", "shape": [1, len(names)], "datatype": "FP32", "data": [features[name] for name in names]}],
             "parameters": {"features": ",".join(names), **parameters},
         }
-        answer, tries = self._post(f"/v2/models/{self.model}/infer", body)
+        answer, tries = self._post(f"/v2/models/{self.model}/infer", body, before=int(repeated))
         said = answer.get("parameters", {})
         outputs = {output["name"]: output["data"] for output in answer["outputs"]}
         position = outputs.pop("position", None)
@@ -142,12 +146,13 @@ class Client:
                 slot.http.close()
         self._pool.clear()
 
-    def _post(self, path: str, body: object) -> tuple[dict[str, Any], int]:
+    def _post(self, path: str, body: object, *, before: int = 0) -> tuple[dict[str, Any], int]:
+        """Send ``body`` until it is answered, after ``before`` attempts of others; return the answer and how many it took here."""
         payload = msgspec.json.encode(body)
         trouble = ""
         for attempt in range(1, self.attempts + 1):
             try:
-                status, data = self._send(path, payload)
+                status, data = self._send(path, payload, before + attempt)
             except (OSError, http.client.HTTPException) as error:
                 trouble = f"{type(error).__name__}: {error}"
             else:
@@ -159,10 +164,10 @@ class Client:
             time.sleep(0.02 * 2**attempt)
         raise NoAnswer(f"{self.url}{path}: {self.attempts} attempts, the last ended with {trouble}; look at the pods of {self.model}")
 
-    def _send(self, path: str, payload: bytes) -> tuple[int, bytes]:
+    def _send(self, path: str, payload: bytes, attempt: int) -> tuple[int, bytes]:
         place, connection = self._connection()
         try:
-            connection.http.request("POST", path, payload, {"Content-Type": "application/json"})
+            connection.http.request("POST", path, payload, {"Content-Type": "application/json", ATTEMPT_HEADER: str(attempt)})
             response = connection.http.getresponse()
             data = response.read()
         except (OSError, http.client.HTTPException):

@@ -6,6 +6,7 @@ from typing import Final
 
 __all__ = [
     "ADMIN_PORT",
+    "ATTEMPT_HEADER",
     "GROUP",
     "HTTP_PORT",
     "VERBS",
@@ -24,6 +25,8 @@ HTTP_PORT: Final = 8080
 """Port ``http`` of the server: V2 inference and outcomes."""
 ADMIN_PORT: Final = 4010
 """Port ``admin`` of the server: routing, statistics, metrics, probes."""
+ATTEMPT_HEADER: Final = "Walkforward-Attempt"
+"""Of requests to the server: the number of the attempt, from 1. A further one is answered without the model on trial."""
 
 ROUTING_KEY: Final = "routing.json"
 EVIDENCE_KEY: Final = "evidence.json.gz"

@@ -98,8 +98,10 @@ class Engine:
             self._buckets.clear()
         self.table = table
 
-    def infer(self, body: bytes, header_length: int | None = None, version: str | None = None) -> Answer:
+    def infer(self, body: bytes, header_length: int | None = None, version: str | None = None, *, repeated: bool = False) -> Answer:
         """Return the answer to one V2 inference request.
+
+        What is ``repeated`` may have ended the process that it was sent to before: the model on trial does not get to see it.
 
         Raises
         ------
@@ -119,7 +121,9 @@ class Engine:
         columns = table.columns(parameters.features)
         rows = read_rows(request, columns.spec)
         if version is not None:
-            return self._explicit(table, request, columns, rows, version)
+            return self._explicit(table, request, columns, rows, version, repeated=repeated)
+        if repeated and table.on_trial is not None:
+            return self._again(table, request, columns, rows)
         return self._routed(table, request, columns, rows, first)
 
     def _routed(self, table: Table, request: InferRequest, columns: Columns, rows: bytes, first: Arm) -> Answer:
@@ -135,7 +139,7 @@ class Engine:
                 routed = table.candidate.row if table.candidate is not None else table.absent or routed
         work = Work(table, routed, None, bucket, request.parameters, request.id, columns, rows[-4 * len(columns.spec.columns) :])
         heads = () if request.outputs is None else _heads(request, table.arms)
-        answered, scores = self._first_score(table, arm, columns, rows, work, heads)
+        answered, scores = self._first_score((arm, table.stable, table.previous), columns, rows, work, heads)
         work.answered = answered.place
         body = encode_answer(
             request,
@@ -145,10 +149,25 @@ class Engine:
         )
         return Answer(body, work)
 
-    def _first_score(self, table: Table, arm: Arm, columns: Columns, rows: bytes, work: Work, heads: Sequence[str]) -> tuple[Arm, _Scores]:
-        """Return the first arm that can answer, further ``heads`` included: the chosen one, then stable, then the previous model."""
+    def _again(self, table: Table, request: InferRequest, columns: Columns, rows: bytes) -> Answer:
+        """Answer without the model on trial: no score, no shadow, and no receipt, since a receipt brings the row back to be scored later.
+
+        Where a promoted model is on trial and the previous one is not here, there is nothing else to answer with.
+        """
+        arms = [arm for arm in (table.stable, table.previous) if arm is not None]
+        order = [arm for arm in arms if arm is not table.on_trial] or arms
+        work = Work(table, order[0].row, None, self._bucket(table, request), request.parameters, request.id, None, b"")
+        heads = () if request.outputs is None else _heads(request, order)
+        answered, scores = self._first_score(order, columns, rows, work, heads)
+        work.answered = answered.place
+        return Answer(encode_answer(request, answered.head, _CHOICES[answered is not order[0]], _outputs(answered, scores)), work)
+
+    def _first_score(
+        self, order: Sequence[Arm | None], columns: Columns, rows: bytes, work: Work, heads: Sequence[str]
+    ) -> tuple[Arm, _Scores]:
+        """Return the first of ``order`` that can answer, further ``heads`` included."""
         base = work.parameters.base_position or 0.0
-        for other in (arm, table.stable, table.previous):
+        for other in order:
             if other is None or other.place in work.scored or other.model.digest not in columns.gather:
                 continue
             if any(name not in other.model.heads for name in heads):
@@ -161,7 +180,7 @@ class Engine:
         failed = ", ".join(f"{place}: {scored.detail}" for place, scored in work.scored.items())
         raise NotScoredError(f"no model could score this row: {failed}", work)
 
-    def _explicit(self, table: Table, request: InferRequest, columns: Columns, rows: bytes, version: str) -> Answer:
+    def _explicit(self, table: Table, request: InferRequest, columns: Columns, rows: bytes, version: str, *, repeated: bool) -> Answer:
         """Score by one version, outside of all evidence."""
         for arm in table.arms:
             if arm.model.version == version:
@@ -169,6 +188,10 @@ class Engine:
         else:
             loaded = ", ".join(arm.model.version for arm in table.arms)
             raise UnknownVersionError(f"version {version!r} is not loaded; loaded: {loaded}")
+        if repeated and arm is table.on_trial:
+            raise BadRequestError(
+                f"version {version} is on trial and does not see a request again that had no answer before; ask without a version"
+            )
         if arm.model.digest not in columns.gather:
             raise BadRequestError(
                 f"version {version} needs features that the request lacks: {', '.join(columns.missing[arm.model.digest])}"

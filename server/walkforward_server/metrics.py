@@ -38,7 +38,6 @@ class _Text:
 
 def render(node: Node, *, features: bool) -> str:
     """Return the exposition; ``features`` asks for the PSI of every feature instead of the worst five."""
-    node.settler.settle()
     text = _Text()
     _state(text, node)
     _requests(text, node)
@@ -77,6 +76,7 @@ def _requests(text: _Text, node: Node) -> None:
         [({"arm": a}, n) for a, n in totals.answers.items()],
     )
     text.family("ml_explicit_requests_total", "counter", "Requests for one version, outside of all evidence.", [({}, totals.explicit)])
+    text.family("ml_repeated_requests_total", "counter", "Requests whose earlier attempt got no answer.", [({}, totals.repeated)])
     text.family(
         "ml_refused_total",
         "counter",

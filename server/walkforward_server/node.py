@@ -141,8 +141,11 @@ class Node:
         return ModelReport(role=report.role, state=report.state, reason=reason, digest=report.digest)
 
     def stats(self, since: int) -> StatsDocument:
-        """Return everything counted so far, of the generations from ``since`` on; later documents have a higher ``seq``."""
-        self.settler.settle()
+        """Return everything counted so far, of the generations from ``since`` on; later documents have a higher ``seq``.
+
+        What was answered in this very turn of the loop is counted in the next one: until then its answer has not left, and no model on
+        trial may come between.
+        """
         self._seq += 1
         return StatsDocument(
             pod_uid=self.settings.pod_uid,

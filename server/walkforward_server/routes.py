@@ -54,8 +54,9 @@ class DataRoutes:
         if request.method != b"POST":
             return error_response(405, "inference is a POST", _ALLOW_POST)
         node = self._node
+        node.totals.repeated += request.repeated
         try:
-            answer = node.engine.infer(request.body, request.tensor_header, version)
+            answer = node.engine.infer(request.body, request.tensor_header, version, repeated=request.repeated)
         except BadRequestError as error:
             return error_response(400, str(error))
         except NoModelError as error:

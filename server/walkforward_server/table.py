@@ -109,6 +109,11 @@ class Table:
         return tuple(arm for arm in (self.stable, self.candidate, self.previous) if arm is not None)
 
     @property
+    def on_trial(self) -> Arm | None:
+        """The model that has yet to show that it may stay: the candidate, or a promoted one while the previous model is kept."""
+        return next((arm for arm in self.arms if arm.row.role is ModelRole.CANDIDATE), None)
+
+    @property
     def receipts(self) -> bool:
         """Whether answers carry a receipt."""
         return self.pair is not None and self.measure is not None and self.measure.outcomes is OutcomeSource.RECEIPT

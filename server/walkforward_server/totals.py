@@ -34,6 +34,7 @@ class Totals:
     refused: Counter[int] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
     explicit: int = 0
+    repeated: int = 0
     latency: dict[str, Histogram] = field(default_factory=dict)
 
     def record(self, arm: str, seconds: float) -> None:

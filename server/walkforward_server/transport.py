@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, cast
 import httptools
 import msgspec
 
+from walkforward_core.names import ATTEMPT_HEADER
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -24,6 +26,10 @@ __all__ = ["JSON", "Front", "HttpProtocol", "Limits", "Request", "Response", "er
 log = logging.getLogger(__name__)
 
 JSON = b"application/json"
+_ATTEMPTS = frozenset({ATTEMPT_HEADER.lower().encode(), b"x-envoy-attempt-count"})
+"""Headers that number the attempts of one request from 1: our client's, and that of Envoy (Istio, Contour, Envoy Gateway, Emissary)."""
+_ATTEMPT_SIZES = frozenset(map(len, _ATTEMPTS))
+_FIRST = (b"1", b"0", b"")
 LINGER_S = 2.0
 """How long a client may go on sending after it was refused."""
 
@@ -41,7 +47,10 @@ class Limits:
 
 @dataclass(slots=True)
 class Request:
-    """One request; ``path`` and ``query`` as they were sent, ``tensor_header`` is ``Inference-Header-Content-Length``."""
+    """One request; ``path`` and ``query`` as they were sent, ``tensor_header`` is ``Inference-Header-Content-Length``.
+
+    ``repeated`` says that an earlier attempt got no answer: it may be what ended the process that it was sent to.
+    """
 
     method: bytes
     path: bytes
@@ -49,6 +58,7 @@ class Request:
     body: bytes
     tensor_header: int | None
     began: float
+    repeated: bool = False
 
 
 @dataclass(slots=True)
@@ -130,7 +140,7 @@ class HttpProtocol(asyncio.Protocol):
         self._length = 0
         self._header_bytes = self._pending = 0
         self._tensor_header: int | None = None
-        self._posted = self._expects = self._in_body = False
+        self._posted = self._expects = self._in_body = self._repeated = False
         self._began = 0.0
 
     # asyncio.Protocol ---------------------------------------------------------------------------------------------------------------
@@ -218,6 +228,9 @@ class HttpProtocol(asyncio.Protocol):
             self._posted = True
         elif size == 6 and name.lower() == b"expect":
             self._expects = value.lower() == b"100-continue"
+        elif size in _ATTEMPT_SIZES and name.lower() in _ATTEMPTS:
+            # whatever is no first attempt counts as a further one: that side is safe
+            self._repeated = self._repeated or value not in _FIRST
         elif size == 16 and name.lower() == b"content-encoding" and value.lower() != b"identity":
             self._fail(415, f"content-encoding {value[:20]!r} is not read; send the body as it is")
 
@@ -256,7 +269,7 @@ class HttpProtocol(asyncio.Protocol):
         path, _, query = self._url.partition(b"?")
         method: bytes = parser.get_method()
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        request = Request(method, path, query, body, self._tensor_header, self._began)
+        request = Request(method, path, query, body, self._tensor_header, self._began, self._repeated)
         try:
             response = front.handle(request)
         except Exception:

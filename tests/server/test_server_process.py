@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import signal
+import socket
+import socketserver
 import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from bundles import make_bundle
-from server_harness import POD, Client, measure, routing
+from bundles import TRIGGER, make_bundle
+from server_harness import POD, T0, Client, measure, routing
+
+from walkforward_core.client import Client as WalkforwardClient
+from walkforward_core.client import NoAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -185,6 +192,64 @@ async def test_process_that_dies_with_a_candidate_trips_it_and_serves_on(tmp_pat
         assert {model["state"] for model in report["models"].values()} == {"Ready"}
         running.write(routing(generation=3, stable=b.ref))
         assert (await running.settled(3))["models"][b.ref.version]["state"] == "Ready"
+
+
+@contextmanager
+def service(*pods: Pod) -> Iterator[int]:
+    """Yield the port of a Service over ``pods``: connections go to them in turn, and are lost with them."""
+
+    class Forward(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            living = [pod for pod in pods if pod.process.poll() is None]
+            with socket.create_connection(("127.0.0.1", living[next(turns) % len(living)].http)) as out:
+                back = threading.Thread(target=copy, args=(out, self.request), daemon=True)
+                back.start()
+                copy(self.request, out)
+                back.join(5)
+
+    def copy(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                target.sendall(data)
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    turns = itertools.count()
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Forward) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+async def test_a_row_that_ends_a_server_is_not_carried_to_the_next_one(tmp_path: Path) -> None:
+    """The client asks again, and says so: the second pod answers by stable and lives. Who does not say so ends that one too."""
+    a, b = make_bundle(tmp_path / "store", day=1), make_bundle(tmp_path / "store", day=2, trap="kill")
+    document = routing(stable=a.ref, candidate=b.ref, weight=100, shadow=True, measure=measure())
+    deadly = {"a": TRIGGER + 1, "b": 0.0, "c": 0.0}
+    with pod(tmp_path / "1") as first, pod(tmp_path / "2") as second:
+        for running in (first, second):
+            running.write(document)
+        for running in (first, second):
+            assert (await running.settled(1))["models"][b.ref.version]["state"] == "Ready"
+        with service(first, second) as port:
+            client = WalkforwardClient(f"http://127.0.0.1:{port}", "fx", connections=1)
+            harmless = await asyncio.to_thread(client.infer, {"a": 0.0, "b": 0.0, "c": 0.0}, client="c", symbol="S", ts=T0)
+            assert (harmless.arm, harmless.attempts) == ("candidate", 1)
+            said = await asyncio.to_thread(client.infer, deadly, client="c", symbol="S", ts=T0)
+            assert (said.arm, said.attempts, said.receipt) == ("stable", 2, "")
+            dead, alive = (first, second) if first.process.poll() is not None else (second, first)
+            assert dead.process.wait(5) == -signal.SIGFPE
+            asked_later = await asyncio.to_thread(client.infer, deadly, repeated=True, client="c")
+            assert asked_later.arm == "stable"
+            # the shadow would come after the answer: the process still lives once its statistics have gone on
+            assert {row["role"]: row["requests"]["exposed"] for row in (await alive.get("/v1/stats"))["rows"]}["stable"] == 2
+            assert alive.process.poll() is None
+            with pytest.raises(NoAnswer):
+                await asyncio.to_thread(replace(client, attempts=1).infer, deadly, client="c")
+            assert alive.process.wait(5) == -signal.SIGFPE
+            client.close()
 
 
 async def test_orderly_end_trips_nothing(tmp_path: Path) -> None:

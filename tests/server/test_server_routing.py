@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from bundles import TRIGGER, logistic, make_bundle, remade
-from server_harness import POD, Running, measure, prove_here, routing, running
+from server_harness import POD, T0, Running, measure, prove_here, routing, running
 
 from walkforward_core.routing import SplitBy, WithoutModel, bucket, salt_for
 from walkforward_server import fleet
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from walkforward_core.routing import ModelRef
     from walkforward_server.config import Settings
 
+INFER = "/v2/models/fx/infer"
 ROW = [0.5, -0.25, 1.0]
 BROKEN = [TRIGGER + 1, 0.0, 0.0]
 
@@ -68,6 +69,50 @@ async def test_every_parameter_can_be_split_by(server: Running, tmp_path: Path, 
         assert (await server.infer(ROW, request_id="key")).json["parameters"]["arm"] == "candidate"
     rows = rows_of(await server.stats())
     assert rows[a.ref.version]["requests"]["unkeyed"] == 1
+
+
+@pytest.mark.parametrize("header", ["Walkforward-Attempt", "X-Envoy-Attempt-Count"])
+async def test_what_is_asked_again_the_model_on_trial_does_not_see(server: Running, tmp_path: Path, header: str) -> None:
+    a, b = two(tmp_path / "store")
+    await server.apply(routing(stable=a.ref, candidate=b.ref, weight=100, shadow=True, measure=measure()))
+    body = {
+        "inputs": [{"name": "X", "shape": [1, 3], "datatype": "FP32", "data": ROW}],
+        "parameters": {"client": "c", "ts": T0, "symbol": "EURUSD"},
+    }
+    said = {
+        attempt: (await server.post(INFER, body, headers={header: attempt})).json["parameters"] for attempt in ("1", "2", "17", "nonsense")
+    }
+    assert said.pop("1")["arm"] == "candidate"
+    for parameters in said.values():
+        assert (parameters["arm"], parameters["fallback"]) == ("stable", False)
+        assert "receipt" not in parameters, "its outcome would have the row scored by both"
+    of_candidate = (await server.post(f"/v2/models/fx/versions/{b.ref.version}/infer", body, headers={header: "2"})).json
+    assert "is on trial" in of_candidate["error"]
+    of_stable = await server.post(f"/v2/models/fx/versions/{a.ref.version}/infer", body, headers={header: "2"})
+    assert of_stable.status == 200
+    stats = await server.stats()
+    rows = rows_of(stats)
+    assert rows[a.ref.version]["requests"] | {"unkeyed": 0} == {"exposed": 3, "shadow": 1, "unkeyed": 0, "fallback": 0, "shadowSkipped": 0}
+    assert rows[b.ref.version]["requests"] == {"exposed": 1, "shadow": 0, "unkeyed": 0, "fallback": 0, "shadowSkipped": 3}
+    # what one model has not seen is no evidence for the other
+    assert stats["pairs"][0]["n"] == 1
+    assert rows[a.ref.version]["bars"] == rows[b.ref.version]["bars"]
+    assert "\nml_repeated_requests_total 5\n" in (await server.get("/metrics", admin=True)).body.decode()
+
+
+async def test_what_is_asked_again_after_a_promotion_the_previous_model_answers(server: Running, tmp_path: Path) -> None:
+    a, b = two(tmp_path / "store")
+    await server.apply(routing(stable=b.ref, previous=a.ref, shadow=True))
+    body = {"inputs": [{"name": "X", "shape": [1, 3], "datatype": "FP32", "data": ROW}], "parameters": {"client": "c"}}
+    again = {"Walkforward-Attempt": "2"}
+    assert (await server.post(INFER, body)).json["parameters"]["arm"] == "stable"
+    said = (await server.post(INFER, body, headers=again)).json
+    assert (said["parameters"]["arm"], said["model_version"]) == ("previous", a.ref.version)
+    # no model is on trial any more: an attempt is like any other, and counts as evidence like any other
+    await server.apply(routing(generation=2, stable=b.ref))
+    assert (await server.post(INFER, body, headers=again)).json["parameters"]["arm"] == "stable"
+    rows = {row["generation"]: row for row in (await server.stats())["rows"]}
+    assert rows[2]["bars"]["distinct"] == 1
 
 
 async def test_candidate_that_cannot_answer_is_replaced_and_counted(server: Running, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Small bundles that are valid in every respect, made in milliseconds: a logistic model over a few features.
 
 ``trap`` is how the model misbehaves on rows whose first feature is above :data:`TRIGGER`; golden rows never are:
-``nan`` answers NaN, ``raise`` makes the runtime raise, ``hog`` asks for ``hog_bytes`` of memory.
+``nan`` answers NaN, ``raise`` makes the runtime raise, ``hog`` asks for ``hog_bytes`` of memory, ``kill`` ends the process by SIGFPE.
 """
 
 from __future__ import annotations
@@ -131,6 +131,18 @@ def _trap(kind: str, hog_bytes: int) -> tuple[list[Any], list[Any]]:
             helper.make_node("Mul", ["at", "amount"], ["count"]),
             helper.make_node("ConstantOfShape", ["count"], ["memory"], value=helper.make_tensor("v", TensorProto.FLOAT, [1], [1e-30])),
             helper.make_node("ReduceSum", ["memory"], ["trap"], keepdims=0),
+        ]
+    elif kind == "kill":
+        # the least integer divided by 1 - 2 over: by -1 there is no such integer, which the processor does not forgive
+        least = np.array([np.iinfo(np.int32).min], np.int32)
+        inits += [numpy_helper.from_array(least, "least"), numpy_helper.from_array(np.array([1], np.int32), "unit")]
+        nodes += [
+            helper.make_node("Cast", ["over"], ["at"], to=TensorProto.INT32),
+            helper.make_node("Add", ["at", "at"], ["twice"]),
+            helper.make_node("Sub", ["unit", "twice"], ["den"]),
+            helper.make_node("Div", ["least", "den"], ["whole"]),
+            helper.make_node("Cast", ["whole"], ["ratio"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", ["ratio", "zero"], ["trap"]),
         ]
     else:
         raise ValueError(kind)
