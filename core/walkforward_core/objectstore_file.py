@@ -53,7 +53,7 @@ class FileStore:
         """Write the file whole and return its etag."""
         path = _path(uri)
         with _errors("write", uri):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent, uri)
             with _locked(path.parent):
                 if if_match is not None and (found := _etag(path.read_bytes())) != if_match:
                     raise AlreadyExists(f"write {uri}: it has changed since it was read (etag {found}, expected {if_match}); read it again")
@@ -82,6 +82,14 @@ class FileStore:
             if path.parent.is_dir():
                 with _locked(path.parent):
                     path.unlink(missing_ok=True)
+
+
+def _make_folder(folder: Path, uri: str) -> None:
+    """Make ``folder`` where there is none; a file on the way is neither an object nor a missing one."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise StoreError(f"write {uri}: a part of its path is a file, not a folder; remove it, or choose another path") from error
 
 
 def _files(folder: Path, start: str) -> Iterator[str]:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from objectstore_contract import ObjectStoreContract
@@ -39,6 +39,15 @@ def test_half_written_files_are_neither_listed_nor_left(tmp_path: Path, monkeypa
     assert len(seen) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
     assert store.get(f"{tmp_path.as_uri()}/x") == b"old"
+
+
+@pytest.mark.parametrize("where", ["x/y", "x/deep/er/y"])
+@pytest.mark.parametrize("condition", [{}, {"create_only": True}, {"if_match": "0"}])
+def test_a_file_on_the_way_is_no_object_that_exists(tmp_path: Path, where: str, condition: dict[str, Any]) -> None:
+    (tmp_path / "x").write_bytes(b"")
+    with pytest.raises(StoreError, match="a part of its path is a file, not a folder") as caught:
+        FileStore().put(f"{tmp_path.as_uri()}/{where}", b"", **condition)
+    assert type(caught.value) is StoreError
 
 
 def test_encoded_climbing_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from planted import market, write_bars
-from s3_server import s3_server
+from s3_server import key_with, s3_server
 from trainer_runs import run_document
 
 from walkforward_core.bundle import Manifest
@@ -69,6 +69,12 @@ def failed(outcome: tuple[ResultDocument, ExitCode | None], reason: Reason, code
         assert word in result.message
 
 
+def early(outcome: tuple[ResultDocument, ExitCode | None], reason: Reason, *words: str) -> None:
+    """Hold a run to have ended before it read anything, with one sentence: what follows a run was not tried on such a store."""
+    failed(outcome, reason, ExitCode.BAD_CONFIGURATION, *words)
+    assert "audit" not in outcome[0].message
+
+
 def bundles(store: ObjectStore, prefix: str) -> list[str]:
     """Return the versions below ``prefix`` that a reader sees, each held to its manifest."""
     found = []
@@ -91,8 +97,39 @@ def test_the_wrong_key_is_forbidden(store: ObjectStore, tmp_path: Path, monkeypa
 
 
 def test_a_bucket_that_is_not_there(store: ObjectStore, tmp_path: Path) -> None:
-    failed(ended("s3://no-such/x"), Reason.STORE_REFUSED, ExitCode.BAD_CONFIGURATION, "artifacts.uri", "create the bucket")
+    early(ended("s3://no-such/x"), Reason.STORE_REFUSED, "artifacts.uri", "NoSuchBucket", "create the bucket")
     failed(ended(tmp_path.as_uri(), "s3://no-such/bars.csv"), Reason.STORE_REFUSED, ExitCode.BAD_CONFIGURATION, "data.uri", "no-such")
+
+
+@pytest.mark.parametrize(
+    ("name", "actions", "verb"), [("reader", ("GetObject", "ListBucket"), "write"), ("writer", ("GetObject", "PutObject"), "list")]
+)
+def test_a_key_that_may_not_publish_is_told_before_anything_is_read(
+    store: ObjectStore, env: dict[str, str], monkeypatch: pytest.MonkeyPatch, name: str, actions: tuple[str, ...], verb: str
+) -> None:
+    before = store.list("s3://models/")
+    for variable, value in key_with(env, name, *actions).items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setattr("walkforward_trainer.pipeline.prepare_all", lambda *_, **__: pytest.fail("data were read"))
+    early(
+        ended("s3://models/early"),
+        Reason.FORBIDDEN,
+        f"artifacts.uri: {verb} s3://models/early/runs/",
+        "403",
+        "check the keys, their policy",
+    )
+    assert store.list("s3://models/") == before
+
+
+def test_get_put_and_list_are_all_the_rights_of_a_run(store: ObjectStore, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/reference/trainer.md says so; twice, since the second run finds what the first has written."""
+    for variable, value in key_with(env, "trainer", "GetObject", "PutObject", "ListBucket").items():
+        monkeypatch.setenv(variable, value)
+    for _ in range(2):
+        result, code = ended("s3://models/rights")
+        assert (result.verdict, code) == (RunVerdict.PUBLISHED, None), result.message
+        assert "403" not in result.message
+    assert bundles(store, "s3://models/rights/") == [result.version]
 
 
 @pytest.mark.usefixtures("store")

@@ -368,7 +368,8 @@ class TestStores:
             assert "check the keys" in result.message
 
     @pytest.mark.parametrize("where", ["data", "artifacts"])
-    def test_files_are_refused_unless_allowed(self, tmp_path: Path, where: str) -> None:
+    def test_files_are_refused_unless_allowed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+        monkeypatch.setattr("walkforward_trainer.pipeline.check_writable", lambda *_: None)
         fields = spec(eurusd(), "s3://models/fx") if where == "data" else spec("s3://bars/x.csv", tmp_path)
         result, code = execute(run_document(fields), allow_file=False, now_ms=NOW)
         assert (result.reason, code) == (Reason.FORBIDDEN, ExitCode.BAD_CONFIGURATION)

@@ -11,12 +11,13 @@ from walkforward_core.errors import StoreError
 from walkforward_core.objectstore import open_store
 from walkforward_core.plugins import PluginError
 from walkforward_core.runs import ExitCode, ResultDocument, RunMode, RunPart, RunVerdict
+from walkforward_trainer.artifacts import check_writable
 from walkforward_trainer.conclude import conclude
 from walkforward_trainer.costs import resolve_costs
 from walkforward_trainer.data.sources import Access
 from walkforward_trainer.errors import Reason, RunError
 from walkforward_trainer.plan import make_plan, with_features
-from walkforward_trainer.result import put_result
+from walkforward_trainer.result import put_result, result_uri, shard_uri
 from walkforward_trainer.stages import stage, store_errors
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ def execute(run: RunDocument, *, allow_file: bool, now_ms: int, shard: int = 0) 
     progress = _Progress()
     try:
         with store_errors("artifacts.uri"):
-            store = open_store(run.spec.artifacts.uri, allow_file=allow_file)
+            opened = open_store(run.spec.artifacts.uri, allow_file=allow_file)
+            check_writable(opened, _first_written(run, shard))
+        store = opened
         access = Access(allow_file=allow_file)
         if run.part is RunPart.SHARD:
             # the run's own result is that of the pod which gathers
@@ -61,6 +64,12 @@ def execute(run: RunDocument, *, allow_file: bool, now_ms: int, shard: int = 0) 
         message = f"{type(error).__name__}: {error}; this is a bug of the trainer, report it with the log of this pod"
         result, code = _failed(run, store, Reason.INTERNAL_ERROR, message), ExitCode.BUG
     return (result if store is None else conclude(run, store, result, progress.unmet, now_ms=now_ms)), code
+
+
+def _first_written(run: RunDocument, shard: int) -> str:
+    """Return the address of what this process writes however the run ends, or of its shard."""
+    artifacts = run.spec.artifacts.uri
+    return shard_uri(artifacts, run.run, shard) if run.part is RunPart.SHARD else result_uri(artifacts, run.run)
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from walkforward_core.objectstore import ObjectStore
 
-__all__ = ["exit_code", "put_result", "run_folder", "termination_message", "termination_path"]
+__all__ = ["exit_code", "put_result", "result_uri", "run_folder", "shard_uri", "termination_message", "termination_path"]
 
 SHOWN: Final = (AUC, SHARPE, EXPECTANCY, PRECISION_AT_K, "baseRate", "outcomes", "brier", "ece")
 """The eight metrics of a termination message; a calibration has no more than eight."""
@@ -58,7 +58,17 @@ def put_result(store: ObjectStore, artifacts: str, result: ResultDocument) -> No
     StoreError
         The store did not do as asked.
     """
-    store.put(f"{run_folder(artifacts, result.run)}result.json", result.to_bytes())
+    store.put(result_uri(artifacts, result.run), result.to_bytes())
+
+
+def result_uri(artifacts: str, run: str) -> str:
+    """Return the address of a run's record."""
+    return f"{run_folder(artifacts, run)}result.json"
+
+
+def shard_uri(artifacts: str, run: str, index: int) -> str:
+    """Return the address of the rows of one symbol of several."""
+    return f"{run_folder(artifacts, run)}shards/{index}.npz"
 
 
 def run_folder(artifacts: str, run: str) -> str:

@@ -21,7 +21,7 @@ from walkforward_trainer.data.quality import QualityFacts
 from walkforward_trainer.dataset import Dataset, FixedColumns
 from walkforward_trainer.errors import BadData, Reason
 from walkforward_trainer.prepare import Prepared
-from walkforward_trainer.result import run_folder
+from walkforward_trainer.result import shard_uri
 from walkforward_trainer.stages import store_errors
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def put_shard(store: ObjectStore, run: RunDocument, index: int, prepared: Prepar
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     with store_errors("artifacts.uri"):
-        store.put(_address(run, index), buffer.getvalue())
+        store.put(shard_uri(run.spec.artifacts.uri, run.run, index), buffer.getvalue())
 
 
 def get_shards(store: ObjectStore, run: RunDocument) -> list[Prepared]:
@@ -93,7 +93,7 @@ def get_shards(store: ObjectStore, run: RunDocument) -> list[Prepared]:
     """
     found = []
     for index, symbol in enumerate(run.spec.data.symbols):
-        address = _address(run, index)
+        address = shard_uri(run.spec.artifacts.uri, run.run, index)
         with store_errors("artifacts.uri"):
             try:
                 data = store.get(address, limit=SHARD_LIMIT)
@@ -140,10 +140,6 @@ def shard_result(run: RunDocument, index: int, prepared: Prepared) -> ResultDocu
         return ResultDocument(run=run.run, verdict=RunVerdict.INELIGIBLE, reason=prepared.reason, message=message)
     message = f"{symbol}: {len(prepared.rows)} rows, {int(prepared.rows.known.sum())} with a label, wait to be gathered"
     return ResultDocument(run=run.run, verdict=RunVerdict.PREPARED, reason=Reason.SHARD_PREPARED, message=message)
-
-
-def _address(run: RunDocument, index: int) -> str:
-    return f"{run_folder(run.spec.artifacts.uri, run.run)}shards/{index}.npz"
 
 
 def _read(data: bytes, run: RunDocument, index: int, symbol: str) -> Prepared:
