@@ -84,6 +84,31 @@ def test_what_cannot_be_a_run_is_refused_by_name(tmp_path: Path, text: str, word
     assert caught.value.reason is Reason.SPEC_INVALID
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (YAML + "  artifacts: {uri: s3://other}\n", r"fx.yaml: spec\.artifacts stands twice, in the lines 7 and 8; keep one of them"),
+        (YAML.replace("format: csv", "format: csv, format: parquet"), r"spec\.data\.format stands twice, in line 6"),
+        (YAML.replace("format: csv", '"format": csv, format: csv'), r"spec\.data\.format stands twice, in line 6"),
+        (YAML + "kind: ModelRetrain", r"fx.yaml: kind stands twice, in the lines 3 and 8"),
+        (YAML + '  schedules: [{cron: "0 1 * * *"}, {cron: "0 1 * * *", cron: "0 2 * * *"}]\n', r"spec\.schedules\[1\]\.cron stands twice"),
+        (YAML + "  overrides: &o {model: {trees: 5, trees: 6}}\n  x: *o", r"spec\.overrides\.model\.trees stands twice"),
+        ('{"kind": "ModelRetrain", "spec": {"data": {"uri": "a", "uri": "b"}}}', r"the key 'uri' stands twice in one object"),
+        ('{"schema": "walkforward.dev/run/v1", "schema": "walkforward.dev/run/v1"}', r"the key 'schema' stands twice"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(BadConfiguration, match=words) as caught:
+        load(write(tmp_path / "fx.yaml", text), now_ms=NOW)
+    assert caught.value.reason is Reason.SPEC_INVALID
+
+
+def test_what_a_merge_brings_in_may_be_written_over(tmp_path: Path) -> None:
+    shared = "x: &usual {format: csv, symbols: [EURUSD], windowBars: 1}\nkind: List\n---"
+    text = YAML.replace("data: {", "data: {<<: {format: parquet, windowBars: 1}, ")
+    assert load(write(tmp_path / "fx.yaml", shared + text), now_ms=NOW).spec.data.window_bars == 2000
+
+
 def test_strangers_inside_lists_are_found(tmp_path: Path) -> None:
     text = YAML + '  schedules: [{cron: "0 13 * * *", timezone: Etc/UTC}]\n'
     with pytest.raises(BadConfiguration, match=r"spec\.schedules\[0\]\.timezone is not a field .* did you mean timeZone"):

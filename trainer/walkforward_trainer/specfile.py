@@ -17,9 +17,10 @@ from walkforward_core.errors import DocumentError
 from walkforward_core.names import GROUP, VERSION
 from walkforward_core.runs import RetrainObject, RunDocument, Trigger, TriggerKind
 from walkforward_trainer.errors import BadConfiguration, Reason
+from walkforward_trainer.spectext import from_json, from_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 __all__ = ["COMMAND_LINE", "instant", "load", "timestamp"]
@@ -56,14 +57,14 @@ def load(path: Path, *, now_ms: int) -> RunDocument:
     except OSError as error:
         raise BadConfiguration(Reason.SPEC_INVALID, f"--spec {path}: {error.strerror}; give a run.json or a ModelRetrain YAML") from error
     if data.lstrip().startswith(b"{"):
-        fields = _json(data, str(path))
+        fields = from_json(data, str(path))
         if fields.get("kind") != "ModelRetrain":
             try:
                 return RunDocument.parse(data, source=str(path))
             except DocumentError as error:
                 raise BadConfiguration(Reason.SPEC_INVALID, str(error)) from error
     else:
-        fields = _yaml(data, str(path))
+        fields = _only_retrain(from_yaml(data, str(path)), str(path))
     return _of_resource(fields, str(path), now_ms)
 
 
@@ -92,26 +93,7 @@ def timestamp(epoch_ms: int) -> str:
     return moment.isoformat(timespec="seconds" if epoch_ms % 1000 == 0 else "milliseconds").replace("+00:00", "Z")
 
 
-def _json(data: bytes, source: str) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(data, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadConfiguration(Reason.SPEC_INVALID, f"{source}: {error}; it must be one JSON object") from error
-
-
-def _yaml(data: bytes, source: str) -> dict[str, Any]:
-    import yaml  # noqa: PLC0415 - only a laptop reads YAML
-
-    try:
-        documents = [document for document in yaml.safe_load_all(data) if document is not None]
-    except yaml.YAMLError as error:
-        raise BadConfiguration(Reason.SPEC_INVALID, f"{source}: not YAML: {error}") from error
-    except ValueError as error:  # 2026-02-30, 0x_
-        raise BadConfiguration(
-            Reason.SPEC_INVALID, f"{source}: YAML with a day or a number that there is none of: {error}; correct it"
-        ) from error
-    except RecursionError as error:
-        raise BadConfiguration(Reason.SPEC_INVALID, f"{source}: YAML that is nested without end; no field of ModelRetrain is") from error
+def _only_retrain(documents: Sequence[Any], source: str) -> dict[str, Any]:
     found = [document for document in documents if isinstance(document, dict) and document.get("kind") == "ModelRetrain"]
     if len(found) != 1:
         raise BadConfiguration(Reason.SPEC_INVALID, f"{source}: {len(found)} ModelRetrain documents; it must hold exactly one")
