@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -156,6 +157,19 @@ class TestRows:
             rows_of(rewrite(log, [*records, records[4]]), tmp_path / "models")
         assert caught.value.reason is Reason.DUPLICATE_ROWS
 
+    @pytest.mark.parametrize("name", ["id", "trade_id"])
+    def test_a_trade_that_closes_twice_is_refused_by_its_id(self, log: Path, tmp_path: Path, name: str) -> None:
+        """The first run has no record yet to hold the log against."""
+        records = [{name if key == "id" else key: value for key, value in record.items()} for record in lines(log)]
+        other = records[4] | {"pnl_pct": 9.9, "closed_at": records[4]["closed_at"] + 1}
+        result = result_of(rewrite(log, [*records, other]), tmp_path / "m")
+        assert (result.verdict, result.reason) == (RunVerdict.FAILED, Reason.DUPLICATE_ROWS)
+        assert "trade '4' of AAPL stands there twice with different values" in result.message
+        assert not (tmp_path / "m" / "datasets").exists()
+        # another instrument may count from 0 as well, a row may have no id, and an order that is still open is no second trade
+        others = [other | {"symbol": "MSFT"}, other | {name: None}, other | {name: None, "closed_at": END - 1}]
+        assert len(rows_of(rewrite(log, [*records, *others, records[4] | {"status": "OPEN"}]), tmp_path / "m").rows) == 123
+
     def test_a_log_without_features_says_how_they_are_named(self, log: Path, tmp_path: Path) -> None:
         records = [{name: value for name, value in record.items() if not name.startswith("f_")} for record in lines(log)]
         with pytest.raises(BadData, match="has no feature, that is no column f_…"):
@@ -306,14 +320,50 @@ class TestBootstrap:
         records = [record | {"pnl_pct": abs(record["pnl_pct"]) + 0.1, "mae_pct": 0.1} for record in lines(log)]
         result = result_of(rewrite(log, records), tmp_path / "m")
         assert (result.verdict, result.reason) == (RunVerdict.INELIGIBLE, Reason.BOOTSTRAP)
-        assert "of 120 closed trades 0 are bad, 10 of either kind are wanted" in result.message
+        assert "of 120 closed trades 0 are bad, and one of the 5 folds would learn from 0 of one kind, 2 wanted" in result.message
+
+    @pytest.mark.parametrize(
+        ("bad", "verdict"),
+        [
+            ([1, 5, 8, 11, 15, 18], RunVerdict.PUBLISHED),
+            ([4, 5, 6, 7], RunVerdict.INELIGIBLE),  # the fold that tests these would learn from none
+            ([4, 5, 6, 7, 12], RunVerdict.INELIGIBLE),
+            ([4, 5, 6, 7, 12, 18], RunVerdict.PUBLISHED),
+        ],
+        ids=["six apart", "all in one fold", "all but one in one fold", "all but two in one fold"],
+    )
+    def test_twenty_trades_are_enough_where_every_fold_can_learn(self, tmp_path: Path, bad: list[int], verdict: RunVerdict) -> None:
+        """The documented first evaluation: 20 trades, 6 of them bad."""
+        records = lines(write_trades(tmp_path / "t.jsonl", 1, 20))
+        for index, record in enumerate(records):
+            lost = index in bad
+            record |= {"pnl_pct": -0.8 if lost else 0.9, "mae_pct": 0.5, "f_vol_ratio": 2.0 * lost + 0.1 * record["f_vol_ratio"]}
+        result = result_of(rewrite(tmp_path / "t.jsonl", records), tmp_path / "m", START + 10 * DAY)
+        assert result.verdict is verdict, result.message
+        if verdict is RunVerdict.INELIGIBLE:
+            assert result.reason == Reason.BOOTSTRAP
+
+    @pytest.mark.parametrize("blank", [b"", b"\n", gzip.compress(b"")], ids=["empty", "a line", "packed"])
+    def test_a_log_that_nobody_has_written_into(self, tmp_path: Path, blank: bytes) -> None:
+        (tmp_path / "t.jsonl").write_bytes(blank)
+        result, code = execute(document(tmp_path / "t.jsonl", tmp_path / "m"), allow_file=True, now_ms=NOW)
+        assert (result.verdict, result.reason, code) == (RunVerdict.INELIGIBLE, Reason.BOOTSTRAP, None)
+        assert "0 closed trades, 20 wanted" in result.message
+
+    def test_a_day_without_a_trade_among_others(self, tmp_path: Path) -> None:
+        folder = tmp_path / "log"
+        folder.mkdir()
+        write_trades(folder / "2.jsonl", 1, 30)
+        for name in ("1", "3"):
+            (folder / f"{name}.jsonl").touch()
+        assert len(rows_of(folder, tmp_path / "m", data={"uri": f"{folder.as_uri()}/"}).rows) == 30
 
     def test_a_person_may_skip_it_but_not_what_no_fold_can_do_without(self, tmp_path: Path) -> None:
         log = write_trades(tmp_path / "t.jsonl", 1, 30)
-        as_of = lines(log)[6]["opened_at"]
+        as_of = lines(log)[4]["opened_at"]
         result, code = execute(document(log, tmp_path / "m", as_of, force=True), allow_file=True, now_ms=NOW)
         assert (result.reason, code) == (Reason.TOO_FEW_ROWS, ExitCode.BAD_DATA)
-        assert "5 folds need 5 of either kind at the least" in result.message
+        assert "each of 5 folds has to learn from trades of either kind, and one has none of one" in result.message
 
     def test_trades_that_have_stopped_are_refused(self, log: Path, tmp_path: Path) -> None:
         result = result_of(log, tmp_path / "m", END + 40 * DAY)

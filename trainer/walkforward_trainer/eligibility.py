@@ -10,8 +10,11 @@ import numpy as np
 from walkforward_core.api.data import DataKind
 from walkforward_core.durations import format_ms, parse_ms
 from walkforward_trainer.errors import BadData, Reason
+from walkforward_trainer.splits import evaluation_splits
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from walkforward_core.api.data import Eligibility, RegimeSpec
     from walkforward_core.features import Bars
     from walkforward_trainer.dataset import Dataset
@@ -23,8 +26,8 @@ MIN_REFERENCE_ROWS: Final = 200
 """Rows below which no drift can be judged against the reference (four windows of 50)."""
 MIN_CLASS_ROWS: Final = 20
 """Rows of the rarer answer below which neither a fold nor a gate says anything."""
-MIN_TRADES_PER_FOLD: Final = 2
-"""Trades of each answer that every fold of a filter of trades must have; fewer have nothing to be held against."""
+MIN_TRADES: Final = 2
+"""Trades of either answer that the training rows of every fold of a filter of trades must have; of one nothing can be learned."""
 MIN_RECENT_BARS: Final = 20
 MIN_PAST_BARS: Final = 100
 """Bars below which the share of a tail, and its quantile, say nothing."""
@@ -144,12 +147,13 @@ def bootstrap(rows: Dataset, plan: Plan) -> str:
     if plan.kind is not DataKind.TRADES:
         return ""
     known = rows.y[rows.known]
-    rarer = int(min(np.sum(known == 0), np.sum(known == 1)))
-    wanted = MIN_TRADES_PER_FOLD * plan.folds
     if len(known) < plan.quality.min_rows:
         why = f"{len(known)} closed trades, {plan.quality.min_rows} wanted"
-    elif rarer < wanted:
-        why = f"of {len(known)} closed trades {int(known.sum())} are bad, {wanted} of either kind are wanted"
+    elif _rarer(known) < MIN_TRADES * plan.folds and (fewest := _fewest(rows, plan)) < MIN_TRADES:
+        why = (
+            f"of {len(known)} closed trades {int(known.sum())} are bad, and one of the {plan.folds} folds would learn from {fewest} of one "
+            f"kind, {MIN_TRADES} wanted"
+        )
     else:
         return ""
     return f"{why}: normal during bootstrap, the rules alone decide"
@@ -185,15 +189,26 @@ def check_learnable(rows: Dataset, plan: Plan) -> None:
 
 
 def _check_trades(rows: Dataset, plan: Plan) -> None:
-    """Refuse so few trades that no fold can be made of them: a person may skip the bootstrap, but not this."""
+    """Refuse trades of which some fold could not learn both answers: a person may skip the bootstrap, but not this."""
     known = rows.y[rows.known]
-    rarer = int(min(np.sum(known == 0), np.sum(known == 1)))
-    if rarer < plan.folds:
+    if _rarer(known) < plan.folds and not _fewest(rows, plan):
         raise BadData(
             Reason.TOO_FEW_ROWS,
-            f"data: of {len(known)} closed trades {int(known.sum())} are bad; {plan.folds} folds need {plan.folds} of either kind at the "
-            "least; wait for more trades",
+            f"data: of {len(known)} closed trades {int(known.sum())} are bad; each of {plan.folds} folds has to learn from trades of "
+            "either kind, and one has none of one; wait for more trades",
         )
+
+
+def _fewest(rows: Dataset, plan: Plan) -> int:
+    """Return how many trades of the rarer answer are among the training rows of the fold that has fewest."""
+    if len(rows) < plan.folds:
+        return 0
+    return min(_rarer(rows.y[split.train]) for split in evaluation_splits(rows, plan))
+
+
+def _rarer(y: npt.NDArray[np.float64]) -> int:
+    """Return how often the rarer of the answers 0 and 1 is given."""
+    return int(min(np.sum(y == 0), np.sum(y == 1)))
 
 
 def _unmet_regime(bars: Bars, asked: RegimeSpec, recent_ms: int, as_of_ms: int) -> list[str]:

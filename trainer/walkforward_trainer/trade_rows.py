@@ -121,7 +121,24 @@ def _past(trades: Trades, values: Vector, names: Sequence[str]) -> list[Past]:
             f"data: {len(rows) - len(set(rows))} trades occur twice with all their values, first that of {twice[2]} closed "
             f"{timestamp(twice[0])}; keep one of each: a trade counted twice is learned twice",
         )
+    _check_ids(trades)
     return rows
+
+
+def _check_ids(trades: Trades) -> None:
+    """Refuse a trade that closes twice: which of its two results is the true one, the log does not say."""
+    if "id" not in trades.frame.columns:
+        return
+    seen: dict[tuple[str, str], int] = {}
+    for row, (name, symbol) in enumerate(zip(trades.frame.get_column("id").to_list(), trades.symbol.tolist(), strict=True)):
+        first = seen.setdefault((name, symbol), row)
+        if name is not None and first != row:
+            times = " and ".join(timestamp(int(trades.closed[at])) for at in (first, row))
+            raise BadData(
+                Reason.DUPLICATE_ROWS,
+                f"data: trade {name!r} of {symbol} stands there twice with different values, closed {times}; the log of trades only grows "
+                "and a trade closes once: keep the row that is true",
+            )
 
 
 def _of_symbol(trades: Trades, values: Vector, plan: Plan) -> tuple[Trades, Vector]:

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
     from walkforward_trainer.data.sources import Source
 
-__all__ = ["first_line", "open_table", "unreadable"]
+__all__ = ["first_line", "is_blank", "open_table", "unreadable"]
 
 MAX_TEXT: Final = 1 << 30
 """Bytes of one CSV or JSON lines file, unpacked: it is parsed as a whole, which takes several times as much."""
+BLANK: Final = 1024
+"""Bytes of the longest text that is looked at for whether it says anything at all."""
 MISSING: Final = ["", "NA", "NaN", "nan", "null"]
 GZIP: Final = b"\x1f\x8b"
 
@@ -37,6 +39,12 @@ def open_table(data: bytes, source: Source, name: str) -> pl.LazyFrame:
     if source.format in {DataFormat.CSV, DataFormat.JSONL}:
         data = _text(data, name)
     return _readers()[source.format](data)
+
+
+def is_blank(data: bytes, source: Source, name: str) -> bool:
+    """Return whether ``data`` is text without a word: a log that nobody has written into yet."""
+    text = source.format in {DataFormat.CSV, DataFormat.JSONL} and len(data) <= BLANK
+    return text and not _text(data, name).strip()
 
 
 def unreadable(error: BaseException, source: Source, name: str) -> BadData:

@@ -10,7 +10,7 @@ import numpy as np
 
 from walkforward_core.api.data import DataFormat
 from walkforward_trainer.data.columns import Column, Kind, resolve, typed
-from walkforward_trainer.data.formats import open_table, unreadable
+from walkforward_trainer.data.formats import is_blank, open_table, unreadable
 from walkforward_trainer.data.instants import UNITS, epoch_ms, instants, largest, show, unit_of
 from walkforward_trainer.data.snapshot import contents
 from walkforward_trainer.data.sources import listing, partition_end
@@ -59,10 +59,13 @@ class Part:
     older_ms: int | None = None
 
 
-def read(access: Access, source: Source, columns: Sequence[Column], span: Span, *, zone: str = "Etc/UTC") -> Iterator[Part]:
+def read(
+    access: Access, source: Source, columns: Sequence[Column], span: Span, *, zone: str = "Etc/UTC", growing: bool = False
+) -> Iterator[Part]:
     """Yield the rows of ``source`` whose first TIME column lies in ``span``; date partitions newest first, other files by name.
 
-    ``zone`` is for time stamps that carry none. A caller may stop early: nothing is held that it did not take.
+    ``zone`` is for time stamps that carry none. A caller may stop early: nothing is held that it did not take. ``growing`` is of a log:
+    a blank text file is one without a row yet, not one that cannot be read.
 
     Raises
     ------
@@ -81,6 +84,9 @@ def read(access: Access, source: Source, columns: Sequence[Column], span: Span, 
     with closing(contents(access, source, entries)) as files:
         for following in [*entries[1:], None]:
             entry, data = next(files)
+            with _decoding(source, entry.uri):
+                if growing and is_blank(data, source, entry.uri):
+                    continue
             older = partition_end(following.day_ms, span) if following is not None and following.day_ms is not None else None
             yield from _file(data, entry, source, columns, span, units, zone=zone, older_ms=older)
             del data

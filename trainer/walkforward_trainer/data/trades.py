@@ -3,7 +3,8 @@
 A log has one row a trade: ``opened_at``, ``closed_at``, ``side`` (1, -1, long, short, buy, sell) and ``pnl_pct``, the gross return of the
 trade in its own direction, in percent (1.2 is 1.2 %), fees not taken off: costs are those of the spec. ``mae_pct`` is the maximum adverse
 excursion in percent of the entry price, its sign does not matter. Rows with another ``status`` than CLOSED, or without ``closed_at``, are
-trades still open, and wait.
+trades still open, and wait. A log without a row, or a blank file, is one that has no trade yet. ``id`` (or ``trade_id``), where there is
+one, names a trade: of each symbol it closes once.
 """
 
 from __future__ import annotations
@@ -40,7 +41,11 @@ PREFIX: Final = "f_"
 """Columns of this prefix are features, where ``overrides.features`` names none."""
 TIMES: Final = (Column("opened_at", Kind.TIME), Column("closed_at", Kind.TIME))
 """The bound of ``asOf`` is on the time opened, which every row has; what closed later is left out afterwards."""
-WORDS: Final = (Column("symbol", Kind.TEXT, required=False), Column("status", Kind.TEXT, required=False))
+WORDS: Final = (
+    Column("symbol", Kind.TEXT, required=False),
+    Column("status", Kind.TEXT, required=False),
+    Column("id", Kind.TEXT, required=False, aliases=("trade_id",)),
+)
 EXECUTION: Final = tuple(Column(name, required=False) for name in ("expected_price", "fill_price", "slippage_pct", "volatility_pct"))
 """What the execution calibrator reads; always read, so that one mapping of names serves whoever reads the log."""
 CLOSED: Final = "CLOSED"
@@ -114,11 +119,12 @@ def read_trades(
     """
     import polars as pl  # noqa: PLC0415 - the command line answers before it loads
 
-    columns = [*TIMES, *WORDS, Column("side", Kind.RAW, required=results), Column("pnl_pct", required=results)]
     named = {column.name for column in extra}
+    words = [column for column in WORDS if column.name not in named]
+    columns = [*TIMES, *words, Column("side", Kind.RAW, required=results), Column("pnl_pct", required=results)]
     columns += [Column("mae_pct", required=False), *extra, *(column for column in EXECUTION if column.name not in named)]
     frames = []
-    for part in read(access, source, columns, Span(until_ms=as_of_ms + 1), zone=zone):
+    for part in read(access, source, columns, Span(until_ms=as_of_ms + 1), zone=zone, growing=True):
         if now_ms is not None:
             _check_future(part, max(now_ms, as_of_ms))
         frames.append(_closed(part.frame, as_of_ms))
