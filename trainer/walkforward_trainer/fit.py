@@ -31,7 +31,7 @@ from walkforward_trainer.parallel import side_by_side
 from walkforward_trainer.resolved import Join
 from walkforward_trainer.runtime import run, run_all
 from walkforward_trainer.splits import Split, embargo_of, evaluation_splits, holdout, inner_splits
-from walkforward_trainer.tail import Tail, TailKind, fit_calibrators, fit_join, fit_tail
+from walkforward_trainer.tail import TailKind, fit_ending, fit_join, fit_tail
 from walkforward_trainer.weighing import weighed
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from walkforward_trainer.heads import FittedHead
     from walkforward_trainer.models.parts import BaseModel
     from walkforward_trainer.plan import Plan
+    from walkforward_trainer.tail import Tail
 
     Matrix = npt.NDArray[np.float32]
     Vector = npt.NDArray[np.float64]
@@ -110,7 +111,9 @@ def fit(rows: Dataset, plan: Plan) -> Fitted:
         Too few rows for the splits.
     """
     splits = evaluation_splits(rows, plan)
-    kind = TailKind(plan.classes, plan.recipe.join, plan.recipe.weights, plan.calibration)
+    shares = plan.target.class_target
+    neutral = 0.0 if shares is None else shares.neutral
+    kind = TailKind(plan.classes, plan.recipe.join, plan.recipe.weights, plan.calibration, neutral)
     parts = _held_out(rows, plan, kind) if plan.validation.scheme is Scheme.HOLDOUT else _crossed(rows, plan, splits, kind)
     unseen_p, answers = _unseen(rows, splits, parts, kind)
     heads = finish_heads(rows, plan, HeadFits(splits, answers, parts.shipped.heads, parts.held))
@@ -200,8 +203,7 @@ def _held_out(rows: Dataset, plan: Plan, kind: TailKind) -> _Parts:
     join = fit_join(z[train], rows.y[train], weighed(rows, plan, train), kind)
     held = parts.calibration[rows.known[parts.calibration]]
     on = held if len(held) else train
-    calibrators = fit_calibrators(join.joined(z[on]), rows.y[on], weighed(rows, plan, on), kind)
-    tail = Tail(kind.classes, join, calibrators)
+    tail = fit_ending(join, z[on], rows.y[on], weighed(rows, plan, on), kind)
     return _Parts(z, shipped, [shipped], tail, [tail], parts.calibration if len(held) else None)
 
 

@@ -7,12 +7,13 @@ against class 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from walkforward_core.api.recipe import Calibration
+from walkforward_trainer.balance import balanced, fit_balance
 from walkforward_trainer.calibration import DIGITS, Curve, Sigmoid, fit_curve, fit_sigmoid
 from walkforward_trainer.models.parts import to_shares
 from walkforward_trainer.regression import dot, fit_logistic, fit_softmax, sigmoid, softmax
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     Vector = npt.NDArray[np.float64]
 
-__all__ = ["LEAST_SHARE", "Meta", "Tail", "TailKind", "Vote", "fit_calibrators", "fit_join", "fit_tail"]
+__all__ = ["LEAST_SHARE", "Meta", "Tail", "TailKind", "Vote", "fit_ending", "fit_join", "fit_tail"]
 
 LEAST_SHARE: Final = 1e-3
 """Of three classes, what a calibrated class counts as at least before the classes are made to add up to 1.
@@ -34,12 +35,13 @@ Where no calibrator gives any class a share, each gets a third, and the answer d
 
 @dataclass(frozen=True, slots=True)
 class TailKind:
-    """What is to be fitted: ``weights`` of a vote, one a model."""
+    """What is to be fitted: ``weights`` of a vote, one a model; ``neutral`` the share of predictions that is asked for, 0 for none."""
 
     classes: int = 2
     join: Join = Join.META
     weights: tuple[float, ...] = ()
     calibration: Calibration = Calibration.ISOTONIC
+    neutral: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,11 +81,12 @@ class Vote:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tail:
-    """``calibrators``: none, one for class 1 of two classes, or one for each of three."""
+    """``calibrators``: none, one for class 1 of two classes, or one for each of three; ``neutral`` is what class 1 of three counts."""
 
     classes: int
     join: Meta | Vote
     calibrators: tuple[Curve | Sigmoid, ...]
+    neutral: float = 1.0
 
     def probability(self, z: Vector) -> Vector:
         """Return the probabilities of all classes, shape (n, classes)."""
@@ -93,20 +96,28 @@ class Tail:
         if self.classes == 2:
             one = np.clip(joined, 0.0, 1.0)
             return np.column_stack((1.0 - one, one))
-        if not self.calibrators:
+        if not self.calibrators and self.neutral == 1.0:
             return joined
-        kept = np.maximum(joined, LEAST_SHARE)
+        kept = balanced(np.maximum(joined, LEAST_SHARE), self.neutral)
         return np.asarray(kept / dot(kept, np.ones(self.classes))[:, None])
 
     def describe(self) -> dict[str, Any]:
         """Return what was fitted, for people and for an audit."""
-        return {"join": self.join.describe(), "calibration": [one.describe() for one in self.calibrators]}
+        found = {"join": self.join.describe(), "calibration": [one.describe() for one in self.calibrators]}
+        return found if self.neutral == 1.0 else found | {"neutral": self.neutral}
 
 
 def fit_tail(z: Vector, y: Vector, weight: Vector, kind: TailKind) -> Tail:
     """Return the tail of base log-odds ``z``, out of fold, and classes ``y``; rows weigh ``weight`` (n,)."""
-    join = fit_join(z, y, weight, kind)
-    return Tail(kind.classes, join, fit_calibrators(join.joined(z), y, weight, kind))
+    return fit_ending(fit_join(z, y, weight, kind), z, y, weight, kind)
+
+
+def fit_ending(join: Meta | Vote, z: Vector, y: Vector, weight: Vector, kind: TailKind) -> Tail:
+    """Return the tail that begins with ``join``: calibrators, and what neutral counts, of the rows ``z``, ``y``, ``weight``."""
+    tail = Tail(kind.classes, join, fit_calibrators(join.joined(z), y, weight, kind))
+    if kind.classes == 2 or not kind.neutral:
+        return tail
+    return replace(tail, neutral=fit_balance(tail.probability(z), kind.neutral))
 
 
 def fit_join(z: Vector, y: Vector, weight: Vector, kind: TailKind) -> Meta | Vote:

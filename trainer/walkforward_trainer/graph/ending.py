@@ -28,9 +28,11 @@ def add_tail(nodes: Nodes, z: str, tail: Tail) -> str:
     if tail.classes == 2:
         # the last digit of a sum may lie outside
         return both(nodes, nodes.within(joined, 0.0, 1.0, "p1"), "p")
-    if not tail.calibrators:
+    if not tail.calibrators and tail.neutral == 1.0:
         return joined
     kept = nodes.add("Max", [joined, nodes.number(LEAST_SHARE)], "kept")
+    if tail.neutral != 1.0:
+        kept = nodes.add("Mul", [kept, nodes.constant("balance", np.array([[1.0, tail.neutral, 1.0]]))], "balanced")
     return nodes.add("Div", [kept, nodes.total(kept, "kept_sum")], "p_64")
 
 

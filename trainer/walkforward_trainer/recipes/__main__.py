@@ -10,6 +10,7 @@ from walkforward_core.api.data import DataSpec
 from walkforward_core.api.defaults import effective_gates
 from walkforward_core.api.retrain import Artifacts, RetrainSpec
 from walkforward_core.offline import limits_of
+from walkforward_trainer.recipes.multi_timeframe import MULTI_TIMEFRAME, ROLES
 from walkforward_trainer.recipes.table import BUILT_IN
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ END: Final = "<!-- end -->"
 
 def written(page: str) -> str:
     """Return ``page`` with its tables as the recipes are now."""
-    for name, table in (("table", _recipes()), ("gates", _gates())):
+    for name, table in (("table", _recipes()), ("gates", _gates()), ("timeframes", _timeframes())):
         before, mark, rest = page.partition(f"<!-- recipes: {name} -->\n")
         page = f"{before}{mark}\n{table}\n\n{END}{rest.partition(END)[2]}"
     return page
@@ -59,6 +60,30 @@ def _validation(recipe: Recipe) -> str:
         calibrated = f" / {plan.calibration_share:.0%}" if plan.calibration_share else ""
         return f"Holdout {plan.train_share:.0%}{calibrated} / {rest:.0%}, embargo {plan.embargo}"
     return f"{plan.scheme} {plan.folds}, embargo {plan.embargo}"
+
+
+def _timeframes() -> str:
+    rows = []
+    for timeframe, profile in MULTI_TIMEFRAME.profiles.items():
+        data = DataSpec(uri="s3://bars/", symbols=("X",), timeframe=timeframe, window="90d")
+        limits = effective_gates(RetrainSpec(recipe="multi-timeframe", data=data, artifacts=Artifacts(uri="s3://models/"))).distribution
+        shares = profile.target.class_target
+        if limits is None or shares is None:  # every profile has both; the types do not know
+            raise ValueError(f"multi-timeframe, {timeframe}: no class target or no limits")
+        rows.append(
+            [
+                timeframe,
+                ROLES[timeframe],
+                f"{profile.target.horizon_bars} bars",
+                f"{profile.target.threshold:g} σ of {profile.target.volatility_bars} bars",
+                f"{shares.down:.0%} / {shares.neutral:.0%} / {shares.up:.0%}",
+                f"≥ {limits.min_conf_mean:.2f}",
+                f"≥ {limits.min_eligibility_pct:.0%}",
+                " ".join(f"`{feature}`" for feature in profile.features),
+            ]
+        )
+    head = ("`timeframe`", "role", "horizon", "threshold", "class target down / neutral / up", "mean confidence", "eligible", "features")
+    return _markdown(head, rows)
 
 
 def _gates() -> str:
