@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from walkforward_operator.retrain.model import Retrain
     from walkforward_operator.retrain.status import CurrentRun
 
-__all__ = ["CONTAINER", "FINAL", "PARALLEL", "config_map", "inputs_digest", "job", "run_document", "run_name"]
+__all__ = ["CONTAINER", "FINAL", "KUEUE_QUEUE", "PARALLEL", "config_map", "inputs_digest", "job", "run_document", "run_name"]
 
 CONTAINER: Final = "trainer"
 KUEUE_QUEUE: Final = "kueue.x-k8s.io/queue-name"
+"""All that Kueue asks for: its webhook suspends the Job as it is created. One that we suspend would wait for ever where there is none."""
 AS_OF_ANNOTATION: Final = f"{GROUP}/as-of"
 TRIGGER_ANNOTATION: Final = f"{GROUP}/trigger"
 
@@ -71,6 +72,7 @@ def run_document(retrain: Retrain, run: CurrentRun, spec: RetrainSpec) -> RunDoc
         baseline=run.baseline,
         part=run.part,
         in_use=run.in_use or (),
+        in_use_at=run.started_at if run.in_use is not None else "",
     )
 
 

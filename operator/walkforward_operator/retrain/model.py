@@ -61,13 +61,15 @@ class Retrain:
 class JobView:
     """One Job: ``end`` is "", "Complete" or "Failed", with the reason and message of that condition.
 
-    ``failed`` and ``succeeded`` count its pods; ``took_ms`` is how long a complete one ran, ``image`` what its trainer is.
+    ``failed`` and ``succeeded`` count its pods; ``took_ms`` is how long a complete one ran, ``image`` what its trainer is, ``queue`` that
+    of Kueue, which suspends the Job when it is created and starts it when its turn has come.
     """
 
     name: str
     uid: str
     owner_uid: str
     suspended: bool = False
+    queue: str = ""
     failed: int = 0
     succeeded: int = 0
     image: str = ""

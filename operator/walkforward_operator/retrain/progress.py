@@ -46,7 +46,7 @@ def progress_of(retrain: Retrain, run: CurrentRun, job: JobView | None, pods: tu
     if job.end:
         return _ended(_shards(run, job, pods) if run.part is RunPart.SHARD else _ending(run, job, pods), job)
     if job.suspended:
-        return Progress(Stage.QUEUED, RetrainReason.QUEUED, f"Job {job.name} waits in its queue", attempt=job.failed + 1)
+        return Progress(Stage.QUEUED, RetrainReason.QUEUED, _waiting(job), attempt=job.failed + 1)
     return _active(run, job, pods, now_ms)
 
 
@@ -55,6 +55,12 @@ def _absent(run: CurrentRun) -> Progress:
         return Progress(Stage.ABSENT, RetrainReason.RUN_STARTED, f"Job {run.job} is being created")
     fault = Problem(RetrainReason.JOB_LOST, f"Job {run.job} is gone and left no result: somebody deleted it; run again")
     return Progress(Stage.ABSENT, RetrainReason.GATHERING, fault.message, ending=Ending(text="", exit_code=None, fault=fault))
+
+
+def _waiting(job: JobView) -> str:
+    if job.queue:
+        return f"Job {job.name} waits for its turn in the queue {job.queue} (kubectl get workloads says why); delete it to give the run up"
+    return f'Job {job.name} is suspended, and no queue has done it: kubectl patch job {job.name} -p \'{{"spec":{{"suspend":false}}}}\''
 
 
 def _ended(ending: Ending, job: JobView) -> Progress:

@@ -23,7 +23,7 @@ class RetrainReason(StrEnum):
     RUN_STARTED = "RunStarted"
     """Nothing to do: the Job of the run was asked for."""
     QUEUED = "Queued"
-    """The Job is suspended by its queue (Kueue): look at the queue's quota, or remove `spec.job.queueName`."""
+    """The Job waits for its turn in its queue (Kueue), or was suspended by hand: look at the queue's quota, or delete the Job."""
     POD_PENDING = "PodPending"
     """The pod waits for a node or for its images; the message says which. Free resources, or lower `spec.job.resources.requests`."""
     RUNNING = "Running"

@@ -128,8 +128,9 @@ def _under_way(run: CurrentRun, seen: Observation, now_ms: int) -> _View:
     if seen.unavailable:
         reason, message = RetrainReason.STORE_UNAVAILABLE, f"the result of run {run.id} cannot be verified yet: {seen.unavailable}"
     elif run.eta is not None and progress.ending is None:
-        late = now_ms > epoch_ms(run.eta)
-        message += f"; usually done by {run.eta}{', so it takes longer than usual' if late else ''}"
+        verb = "waits" if progress.stage is Stage.QUEUED else "takes"
+        late = f", so it {verb} longer than usual" if now_ms > epoch_ms(run.eta) else ""
+        message += f"; usually done by {run.eta}{late}"
     return _View(phase, reason, message, "Unknown", reconciling=True)
 
 

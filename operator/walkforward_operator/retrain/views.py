@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from walkforward_operator.retrain.job import CONTAINER
+from walkforward_operator.retrain.job import CONTAINER, KUEUE_QUEUE
 from walkforward_operator.retrain.model import JobView, PodView
 from walkforward_operator.retrain.schedule import epoch_ms
 
@@ -31,6 +31,7 @@ def job_view(body: Mapping[str, Any]) -> JobView:
         uid=body["metadata"]["uid"],
         owner_uid=owner_uid(body),
         suspended=bool(body.get("spec", {}).get("suspend")),
+        queue=(body["metadata"].get("labels") or {}).get(KUEUE_QUEUE, ""),
         failed=int(status.get("failed") or 0),
         succeeded=int(status.get("succeeded") or 0),
         image=_image(body),
