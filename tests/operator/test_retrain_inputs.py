@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from retrain_world import World
 from retrains import HOUR, MINUTE, NOW, manual, spec
 
+from walkforward_core.api.overrides import LIMIT, OverridesError, merged, parse
 from walkforward_core.api.recipe import (
     Calibration,
     DecisionSpec,
@@ -26,7 +27,6 @@ from walkforward_core.api.recipe import (
 from walkforward_core.api.retrain import Artifacts, Retention, Schedule
 from walkforward_operator.cluster.errors import Forbidden
 from walkforward_operator.cluster.kinds import CONFIG_MAP, ROLLOUT
-from walkforward_operator.retrain.overrides import LIMIT, OverridesError, merged, parse
 from walkforward_operator.retrain.status import ManualOutcome, RetrainPhase
 
 if TYPE_CHECKING:

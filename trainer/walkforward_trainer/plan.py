@@ -224,6 +224,12 @@ def _check(spec: RetrainSpec) -> None:
     """Hold the rules that the CRD states in CEL: a laptop has no API server."""
     if (spec.data.window is None) == (spec.data.window_bars is None):
         raise BadConfiguration(Reason.SPEC_INVALID, "data: set exactly one of window (90d) and windowBars (2000)")
+    if spec.overrides_from is not None:
+        raise BadConfiguration(
+            Reason.SPEC_INVALID,
+            f"overridesFrom: ConfigMap {spec.overrides_from.config_map!r} was not merged, and the run would train without it; the operator "
+            "merges it into run.json: write its fields below overrides",
+        )
 
 
 def _check_gates(gates: OfflineGates) -> None:

@@ -56,6 +56,7 @@ def load(path: Path, *, now_ms: int) -> RunDocument:
         data = path.read_bytes()
     except OSError as error:
         raise BadConfiguration(Reason.SPEC_INVALID, f"--spec {path}: {error.strerror}; give a run.json or a ModelRetrain YAML") from error
+    beside: list[Any] = []
     if data.lstrip().startswith(b"{"):
         fields = from_json(data, str(path))
         if fields.get("kind") != "ModelRetrain":
@@ -64,8 +65,9 @@ def load(path: Path, *, now_ms: int) -> RunDocument:
             except DocumentError as error:
                 raise BadConfiguration(Reason.SPEC_INVALID, str(error)) from error
     else:
-        fields = _only_retrain(from_yaml(data, str(path)), str(path))
-    return _of_resource(fields, str(path), now_ms)
+        beside = from_yaml(data, str(path))
+        fields = _only_retrain(beside, str(path))
+    return _of_resource(fields, beside, str(path), now_ms)
 
 
 def instant(text: str, field: str) -> int:
@@ -100,19 +102,44 @@ def _only_retrain(documents: Sequence[Any], source: str) -> dict[str, Any]:
     return found[0]
 
 
-def _of_resource(fields: Mapping[str, Any], source: str, now_ms: int) -> RunDocument:
-    """Return a manual run of a ModelRetrain; the same resource at the same ``asOf`` is the same run."""
+def _of_resource(fields: Mapping[str, Any], beside: Sequence[Any], source: str, now_ms: int) -> RunDocument:
+    """Return a manual run of a ModelRetrain; the same resource at the same ``asOf`` is the same run.
+
+    ``beside`` are the documents of its file, among them the ConfigMap of shared overrides.
+    """
     if fields.get("apiVersion") != f"{GROUP}/{VERSION}":
         raise BadConfiguration(Reason.SPEC_INVALID, f"{source}: apiVersion is {fields.get('apiVersion')!r}; write {GROUP}/{VERSION}")
     metadata = _part(_plain(fields.get("metadata") or {}, "metadata", source), Metadata, "metadata", source)
     raw = _plain(fields.get("spec") or {}, "spec", source)
     spec = _part(raw, RetrainSpec, "spec", source)
     _no_strangers(raw, msgspec.to_builtins(spec), "spec", source)
+    spec = _with_shared(spec, beside, source)
     as_of = spec.data.as_of or timestamp(now_ms // 1000 * 1000)
     owner = RetrainObject(namespace=metadata.namespace, name=metadata.name, uid=metadata.uid)
     run = f"{owner.name}-{hashlib.sha256(encode([owner, spec, as_of])).hexdigest()[:8]}"
     trigger = Trigger(id=COMMAND_LINE, kind=TriggerKind.MANUAL)
     return RunDocument(run=run, retrain=owner, trigger=trigger, as_of=as_of, spec=spec)
+
+
+def _with_shared(spec: RetrainSpec, beside: Sequence[Any], source: str) -> RetrainSpec:
+    """Return ``spec`` with the overrides that it shares, as the operator merges them."""
+    if spec.overrides_from is None:
+        return spec
+    from walkforward_core.api.overrides import OverridesError, merged, parse, text_of  # noqa: PLC0415 - only a laptop reads YAML
+
+    name = spec.overrides_from.config_map
+    maps = [one for one in beside if isinstance(one, dict) and one.get("kind") == "ConfigMap" and isinstance(one.get("metadata"), dict)]
+    found = next((one for one in maps if one["metadata"].get("name") == name and isinstance(one.get("data"), dict)), None)
+    if found is None:
+        raise BadConfiguration(
+            Reason.SPEC_INVALID,
+            f"{source}: spec.overridesFrom: ConfigMap {name!r} is not in this file, and a laptop asks no cluster; put it beside the "
+            "ModelRetrain, behind a line ---, or write its fields below spec.overrides",
+        )
+    try:
+        return merged(spec, parse(text_of(found, spec.overrides_from), f"{source}: ConfigMap {name}, key {spec.overrides_from.key}"))
+    except OverridesError as error:
+        raise BadConfiguration(Reason.SPEC_INVALID, str(error)) from error
 
 
 def _part(fields: Any, kind: type[T], path: str, source: str) -> T:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from walkforward_core.api.overrides import merged
 from walkforward_core.runs import RunPart
 from walkforward_operator.cluster.kinds import JOB
 from walkforward_operator.retrain.allowed import Problem, refusal
 from walkforward_operator.retrain.job import config_map, job
 from walkforward_operator.retrain.model import Decision, Discard, Owned, StartRun
 from walkforward_operator.retrain.occasions import Timetable, by_age, by_hand, by_schedule, next_run, pass_over, register
-from walkforward_operator.retrain.overrides import merged
 from walkforward_operator.retrain.reasons import RetrainReason
 from walkforward_operator.retrain.report import present
 from walkforward_operator.retrain.run import begin, follow, needed, trim

@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from walkforward_core.api.overrides import OverridesError, parse, text_of
 from walkforward_core.names import routing_name
 from walkforward_core.objectstore import within
 from walkforward_operator.cluster.errors import ClusterError, NotFound
 from walkforward_operator.cluster.kinds import CONFIG_MAP, ROLLOUT
 from walkforward_operator.retrain.allowed import Problem
 from walkforward_operator.retrain.model import Inputs
-from walkforward_operator.retrain.overrides import OverridesError, parse, text_of
 from walkforward_operator.retrain.reasons import RetrainReason
 from walkforward_operator.routing.document import read_document
 
