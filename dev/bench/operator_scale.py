@@ -42,9 +42,8 @@ class Seen:
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        session = self._cluster._client.rest_client.pool_manager  # noqa: SLF001 - a bench may look inside
-        url = f"{self._cluster._client.configuration.host}{self._kind.path(NAMESPACE)}?watch=1"  # noqa: SLF001
-        async with session.get(url, timeout=None) as answer:
+        transport = self._cluster.transport
+        async with transport.session.get(f"{transport.server}{self._kind.path(NAMESPACE)}?watch=1", timeout=None) as answer:
             async for line in answer.content:
                 found = json.loads(line)["object"]
                 metadata = found["metadata"]

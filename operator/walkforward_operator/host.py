@@ -19,6 +19,7 @@ from kopf._core.engines.peering import Identity  # the type of a public paramete
 
 from walkforward_core.names import MANAGED_BY, TARGET_LABEL
 from walkforward_operator.cluster.kinds import CONFIG_MAP, DEPLOYMENT, JOB, POD, RETRAIN, ROLLOUT
+from walkforward_operator.cluster.transport import login
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -175,7 +176,7 @@ class _Session:
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
-        kopf.on.login(registry=registry)(_login)
+        kopf.on.login(registry=registry)(login)
         for watch in WATCHED:
             kopf.on.event(watch.kind.group or "", watch.kind.version, watch.kind.plural, registry=registry)(self._handler(watch.kind))
         return registry
@@ -197,11 +198,6 @@ class _Session:
     def _post(self, call: Callable[..., None], *arguments: Any) -> None:
         if not self._home.is_closed():
             self._home.call_soon_threadsafe(call, *arguments)
-
-
-def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-    """Sign in as the pod's ServiceAccount or, outside of one, as KUBECONFIG's current context; again whenever a token has expired."""
-    return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
 
 
 def _settings() -> kopf.OperatorSettings:

@@ -62,7 +62,7 @@ async def test_what_the_api_server_does_not_accept_is_invalid(cluster: Kubernete
 async def test_nobody_there_is_unreachable(monkeypatch: pytest.MonkeyPatch, api: RealApi, tmp_path: object) -> None:
     monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig))
     connected = await KubernetesCluster.connect()
-    connected._client.configuration.host = "https://127.0.0.1:1"
+    connected.transport.server = "https://127.0.0.1:1"
     with pytest.raises(Unreachable, match="no answer"):
         await connected.get(CONFIG_MAP, "default", "x")
     await connected.close()

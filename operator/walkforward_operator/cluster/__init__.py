@@ -1,1 +1,1 @@
-"""Access to the cluster: one small protocol on plain dictionaries, its errors, and its implementation on ``kubernetes.aio``."""
+"""Access to the cluster: one small protocol on plain dictionaries, its errors, and its implementation over HTTP."""

@@ -1,20 +1,15 @@
-"""The cluster behind ``kubernetes.aio``: plain dictionaries over one pool of connections.
+"""The cluster behind HTTP: plain dictionaries over one pool of connections.
 
-Only the package's transport is used (address, TLS, credentials and their renewal): its typed models would cost 10 MB for each
-API group, and its dynamic client reads the whole discovery at start. Nothing here limits the rate of requests: the API server
-has priority and fairness of its own, and a burst of aborts must not wait behind a limiter.
+Nothing here limits the rate of requests: the API server has priority and fairness of its own, and a burst of aborts must not wait
+behind a limiter.
 """
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import aiohttp
 import msgspec
-from kubernetes.aio import config
-from kubernetes.aio.client.api_client import ApiClient
-from kubernetes.aio.client.configuration import Configuration
 
 from walkforward_operator.cluster.errors import (
     AlreadyExists,
@@ -26,6 +21,7 @@ from walkforward_operator.cluster.errors import (
     Throttled,
     Unreachable,
 )
+from walkforward_operator.cluster.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["KubernetesCluster"]
 
 _CONNECTIONS: Final = 64
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=10, sock_connect=3)
 _PAGE: Final = 500
 _APPLY: Final = "application/apply-patch+yaml"
 _MERGE: Final = "application/merge-patch+json"
@@ -46,24 +41,17 @@ _RETRY_AFTER_S: Final = 1.0
 class KubernetesCluster:
     """A :class:`walkforward_operator.cluster.protocol.Cluster` on a real API server."""
 
-    def __init__(self, client: ApiClient) -> None:
-        self._client: Any = client
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
 
     @classmethod
     async def connect(cls, *, connections: int = _CONNECTIONS) -> Self:
         """Return a cluster for the pod's own ServiceAccount or, outside of one, for ``KUBECONFIG``'s current context."""
-        configuration = Configuration(connection_pool_maxsize=connections)
-        untyped: Any = config
-        if os.environ.get("KUBERNETES_SERVICE_HOST"):
-            untyped.load_incluster_config(client_configuration=configuration)
-        else:
-            # the package looks at KUBECONFIG at import only
-            await untyped.load_kube_config(config_file=os.environ.get("KUBECONFIG"), client_configuration=configuration)
-        return cls(ApiClient(configuration=configuration))
+        return cls(Transport.connect(connections=connections))
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        await self.transport.close()
 
     async def serves(self, kind: Kind) -> bool:
         """Return whether the API server knows the kind: false before its CRD is installed."""
@@ -138,20 +126,14 @@ class KubernetesCluster:
     async def _send(
         self, method: str, path: str, *, query: Mapping[str, Any] | None = None, body: Body | None = None, content: str = "application/json"
     ) -> Object:
-        headers = {"Accept": "application/json", "Content-Type": content}
-        parameters = list(query.items()) if query else None
-        _, url, signed, _, _ = await self._client.param_serialize(
-            method, path, query_params=parameters, header_params=headers, auth_settings=["BearerToken"]
-        )
         try:
-            answer = await self._client.call_api(method, url, signed, body, _request_timeout=_TIMEOUT)
-            data: bytes = await answer.read()
+            answer = await self.transport.send(method, path, query=query, body=body, content=content)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             reason = str(error) or type(error).__name__
             raise Unreachable(f"{method} {path}: no answer from the API server ({reason})") from error
         if answer.status >= 300:
-            raise _error(method, path, answer.status, data, answer.headers.get("Retry-After"))
-        return _decoded(data, f"{method} {path}")
+            raise _error(method, path, answer.status, answer.data, answer.headers.get("Retry-After"))
+        return _decoded(answer.data, f"{method} {path}")
 
 
 def _names(body: Body) -> tuple[str, str]:
