@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,13 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 from trainer_datasets import dataset, plan_of
-from trainer_runs import eurusd, run_document, spec
+from trainer_runs import DIRECTION, NOW, eurusd, run_document, spec
 
+from walkforward_core.api.data import DataSpec
+from walkforward_core.api.defaults import effective_gates
 from walkforward_core.api.recipe import ClassShares
+from walkforward_core.api.retrain import Artifacts, RetrainSpec
+from walkforward_core.offline import blocking, judge
+from walkforward_core.runs import RunVerdict
 from walkforward_trainer.checks import check
 from walkforward_trainer.errors import BadConfiguration
-from walkforward_trainer.forensic import Cause, examine, forensic_notes, forensic_tables
+from walkforward_trainer.forensic import Cause, Symptom, examine, forensic_notes, forensic_tables, symptoms
+from walkforward_trainer.forensic_files import ESCALATION, forensic_files
 from walkforward_trainer.metrics import classes
+from walkforward_trainer.pipeline import execute
 from walkforward_trainer.plan import make_plan
 
 GOOD = {"ece": 0.02, "auc": 0.7, "aucError": 0.02, "expectancy": 1e-4}
@@ -94,16 +102,105 @@ def _fields(struct: Any) -> dict[str, Any]:
     return {name: getattr(struct, name) for name in struct.__struct_fields__}
 
 
+@pytest.mark.parametrize("timeframe", ["5m", "1h", "12h", "24h", "1d"])
+def test_every_documented_timeframe_has_numbers_of_its_own(timeframe: str) -> None:
+    fields = spec(eurusd(), Path("/nowhere"), recipe="multi-timeframe", overrides={}, gates=None)
+    plan = make_plan(run_document(fields | {"data": fields["data"] | {"timeframe": timeframe}}))
+    assert found(*healthy(), plan=plan, share=plan.target.class_target) == set()
+
+
+def broken_5m() -> np.ndarray:
+    """91.5 % neutral, nothing eligible."""
+    p = np.tile([0.31, 0.38, 0.31], (1_000, 1))
+    p[:85] = np.where(np.arange(85)[:, None] % 2, [0.36, 0.32, 0.32], [0.32, 0.32, 0.36])
+    return p
+
+
+def broken_24h() -> np.ndarray:
+    """100 % BUY, without any variance."""
+    return np.tile([0.33, 0.33, 0.34], (1_000, 1))
+
+
+@pytest.mark.parametrize(
+    ("timeframe", "p", "seen", "failed"),
+    [
+        (
+            "5m",
+            broken_5m(),
+            {Symptom.ALWAYS_NEUTRAL, Symptom.NO_SIGNAL},
+            {"minDownPct", "minUpPct", "maxNeutralPct", "minConfMean", "minPctAboveConf060", "minAlphaMean", "minEligibilityPct"},
+        ),
+        (
+            "24h",
+            broken_24h(),
+            {Symptom.ONE_SIDED, Symptom.CONSTANT_OUTPUT, Symptom.NO_SIGNAL},
+            {"minDownPct", "maxUpPct", "minConfMean", "minPctAboveConf060", "minAlphaMean", "minEligibilityPct"},
+        ),
+    ],
+)
+def test_the_broken_baselines_are_caught(timeframe: str, p: np.ndarray, seen: set[Symptom], failed: set[str]) -> None:
+    """By the gates of their timeframe, each limit by its name with a remedy, and by the forensic report."""
+    assert {sign.symptom for sign in symptoms(p, 0.60)} == seen
+    data = DataSpec(uri="s3://bars/", symbols=("X",), timeframe=timeframe, window="90d")
+    gates = effective_gates(RetrainSpec(recipe="multi-timeframe", data=data, artifacts=Artifacts(uri="s3://models/")))
+    metrics = {f"distribution.{name}": value for name, value in classes.distribution(p, 0.60).items()}
+    records = blocking(judge(gates, metrics, baseline=False))
+    assert {record.name.removeprefix("distribution.") for record in records if record.name.startswith("distribution")} == failed
+    for record in records:
+        if record.name.startswith("distribution"):
+            assert "the limits stay" in record.remedy
+            assert "class target" in record.remedy
+            assert "more data" in record.remedy
+
+
+def test_a_healthy_model_has_no_symptom_and_neither_has_a_filter_that_lets_most_pass() -> None:
+    assert symptoms(healthy()[0], 0.45) == ()
+    p = np.linspace(0.01, 0.3, 100)
+    assert symptoms(np.column_stack((1 - p, p)), 0.5) == ()
+    assert [sign.symptom for sign in symptoms(np.tile([0.6, 0.4], (100, 1)), 0.5)] == [Symptom.CONSTANT_OUTPUT]
+
+
+def test_a_constant_output_is_rejected_whatever_the_gates_of_the_spec_are(tmp_path: Path) -> None:
+    """Whoever is always long earns in a market that rises. Each fold's model says one thing to all rows, the next fold's another."""
+    dull = {**DIRECTION, "model": {"trees": 1, "depth": 1, "learningRate": 1e-12}, "decision": {"threshold": 0.4}}
+    fields = spec(eurusd(), tmp_path / "models", gates={"expectancy": {"min": 0}}, overrides=dull)
+    result, _ = execute(run_document(fields), allow_file=True, now_ms=NOW)
+    assert (result.verdict, result.failed) == (RunVerdict.REJECTED, ("constant",))
+    assert "same answer" in result.message
+    assert "features that are constant" in result.message
+    assert not list((tmp_path / "models").glob("2*"))
+
+
+def test_the_files_say_the_same_to_programs_and_to_people() -> None:
+    p, y = healthy()
+    rows, plan = dataset(np.zeros((len(y), 1), np.float32), y), plan_of(classes=3)
+    plan = replace(plan, target=replace(plan.target, class_target=SHARES))
+    seen = evidence(p, y)
+    files = forensic_files(rows, seen, plan, examine(rows, seen, plan, GOOD | {"ece": 0.2}), symptoms(p, 0.60))
+    results, text = json.loads(files["forensic_analysis_results.json"]), files["forensic_report.txt"].decode()
+    assert results["classes"]["neutral"]["asked"] == 0.2
+    assert sum(one["predictions"] for one in results["classes"].values()) == pytest.approx(1.0)
+    assert [one["cause"] for one in results["causes"] if one["found"]] == ["PoorCalibration"]
+    assert {one["cause"] for one in results["causes"]} == set(Cause)
+    assert results["eligible"]["share"] == pytest.approx(classes.distribution(p, plan.decision.threshold)["eligibilityPct"])
+    assert f"{results['classes']['down']['predictions']:.1%}" in text
+    assert "[x] PoorCalibration" in text
+    assert "[ ] FeatureLeakage" in text
+    assert [text.index(topic) for topic, _ in ESCALATION] == sorted(text.index(topic) for topic, _ in ESCALATION)
+
+
 def test_tables_and_notes_say_what_was_found_and_what_to_do() -> None:
     p, y = healthy()
     rows, plan = dataset(np.zeros((len(y), 1), np.float32), y), plan_of(classes=3)
     findings = examine(rows, evidence(p, y), plan, GOOD | {"ece": 0.2})
-    (note,) = forensic_notes(findings)
+    signs = symptoms(broken_24h(), 0.60)
+    first, *_, note = forensic_notes(findings, signs)
+    assert "ConstantOutput" in first
     assert "PoorCalibration" in note
     assert "calibrationShare" in note
-    causes, shares, confidence = forensic_tables(evidence(p, y), plan, findings)
-    assert [row[0] for row in causes.rows] == list(Cause)
-    assert [row[1] for row in causes.rows].count("yes") == 1
+    causes, shares, confidence = forensic_tables(evidence(p, y), plan, findings, signs)
+    assert [row[0] for row in causes.rows] == [*Cause, *(sign.symptom for sign in signs)]
+    assert [row[1] for row in causes.rows].count("yes") == 1 + len(signs)
     assert sum(float(row[1] or 0) for row in shares.rows) == pytest.approx(1.0)
     assert sum(float(row[1] or 0) for row in confidence.rows) == pytest.approx(1.0)
 

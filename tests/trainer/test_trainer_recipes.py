@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import onnx
 import pytest
 import yaml
 from planted import DAY, MINUTE, START, market, write_bars, write_macro, write_samples, write_ticks, write_trades
@@ -64,7 +65,47 @@ def test_ohlcv_direction_from_ticks(tmp_path: Path) -> None:
     assert [head.name for head in manifest.output.heads] == ["risk", "price", "momentum", "volatility"]
     assert len(manifest.input.features) == 11
     assert manifest.validation.scheme == "Holdout"
-    assert manifest.validation.embargo_hours >= 24
+    # 10 days less the warm-up, of which 5 % are less than a day
+    assert manifest.validation.embargo_hours == 24
+    # 200 closed trades: 2.0 - 0.5 · 200 / 500
+    assert manifest.costs.closed_trades == 200
+    assert manifest.costs.multiplier == pytest.approx(1.8)
+    assert manifest.costs.round_trip == pytest.approx(2 * (2 + 2 * 1.8) / 10_000)
+    assert {"sharpePerOutcome", "expectancy", "hitRate", "profitFactor"} <= set(manifest.metrics)
+    assert {"riskAuc", "priceR2", "momentumAuc", "volatilityR2"} <= set(manifest.metrics)
+    graph = onnx.load(tmp_path / "models" / manifest.version / "model.onnx").graph
+    models = [node for node in graph.node if "TreeEnsemble" in node.op_type]
+    trees = [set(next(one.ints for one in node.attribute if one.name == "nodes_treeids")) for node in models]
+    assert [len(one) for one in trees] == [100] * 5, "five models of a hundred trees in one graph"
+
+
+def test_the_documented_numbers_of_ohlcv_direction() -> None:
+    recipe = BUILT_IN["ohlcv-direction"]
+    assert (recipe.model.trees, recipe.model.depth, recipe.model.learning_rate, recipe.model.subsample) == (100, 4, 0.05, 0.8)
+    assert [recipe.target.kind, *(head.target.kind for head in recipe.heads)] == ["Direction", "Risk", "Price", "Momentum", "Volatility"]
+    assert {recipe.target.horizon_bars, *(head.target.horizon_bars for head in recipe.heads)} == {5}
+    plan = recipe.validation
+    assert (plan.scheme, plan.train_share, plan.embargo, plan.embargo_rows) == ("Holdout", 0.7, "24h", 0.05)
+    assert recipe.by_trades is not None
+    assert (recipe.by_trades.initial, recipe.by_trades.min, recipe.by_trades.trades) == (2.0, 1.5, 500)
+
+
+@pytest.mark.parametrize(
+    ("timeframe", "shares", "bars"),
+    [("5m", (0.4, 0.2, 0.4), 288), ("1h", (0.45, 0.1, 0.45), 168), ("12h", (0.4, 0.2, 0.4), 60), ("24h", (0.45, 0.1, 0.45), 60)],
+)
+def test_each_timeframe_has_its_own_methodology(timeframe: str, shares: tuple[float, ...], bars: int) -> None:
+    profiles = BUILT_IN["multi-timeframe"].profiles
+    recipe = profiles[timeframe]
+    wanted = recipe.target.class_target
+    assert wanted is not None
+    assert (wanted.down, wanted.neutral, wanted.up) == shares
+    assert (recipe.target.threshold, recipe.target.volatility_scale, recipe.target.volatility_bars) == (1.5, "Bar", bars)
+    assert len(set(recipe.features)) == 17
+    others = [profile.features for name, profile in profiles.items() if {name, timeframe} not in ({"24h", "1d"}, {timeframe})]
+    assert recipe.features not in others, "one methodology for all is a cause of its own"
+    assert recipe.models == ("forest", "xgboost", "linear")
+    assert (recipe.validation.train_share, recipe.validation.calibration_share, recipe.calibration) == (0.7, 0.15, "Isotonic")
 
 
 def test_multi_timeframe_holds_its_distribution_gates(tmp_path: Path) -> None:
@@ -74,9 +115,23 @@ def test_multi_timeframe_holds_its_distribution_gates(tmp_path: Path) -> None:
     few = {"model": {"trees": 20}}
     manifest = published(tmp_path, run(tmp_path, "multi-timeframe", bars, int(made.bars.time[-1]), data=data, overrides=few))
     assert manifest.output.classes == (0, 1, 2)
-    named = {gate.name for gate in manifest.gates}
-    assert {"distribution.minDownPct", "distribution.minConfMean", "distribution.minAlphaMean", "leakage.shuffledAuc"} <= named
+    limits = {gate.name: gate.threshold for gate in manifest.gates if gate.name.startswith("distribution")}
+    assert limits == {
+        "distribution.minDownPct": 0.35,
+        "distribution.maxDownPct": 0.50,
+        "distribution.minUpPct": 0.35,
+        "distribution.maxUpPct": 0.50,
+        "distribution.maxNeutralPct": 0.30,
+        "distribution.minConfMean": 0.60,
+        "distribution.minPctAboveConf060": 0.40,
+        "distribution.minAlphaMean": 0.12,
+        "distribution.minEligibilityPct": 0.30,
+    }
+    assert "leakage.shuffledAuc" in {gate.name for gate in manifest.gates}
     assert manifest.metrics["distribution.eligibilityPct"] >= 0.30
+    # asked for 10 %: without the last step it was hardly ever the most probable class
+    assert manifest.metrics["distribution.neutralPct"] == pytest.approx(0.10, abs=0.06)
+    assert {"forensic_report.txt", "forensic_analysis_results.json"} <= set(manifest.files)
 
 
 def test_multi_timeframe_without_an_edge_is_rejected_loudly(tmp_path: Path) -> None:
@@ -87,6 +142,8 @@ def test_multi_timeframe_without_an_edge_is_rejected_loudly(tmp_path: Path) -> N
     assert result.verdict is RunVerdict.REJECTED
     assert "distribution.minConfMean" in result.failed
     assert not list((tmp_path / "models").glob("2*"))
+    (text,) = (tmp_path / "models" / "runs").glob("*/forensic_report.txt")
+    assert "NoSignal" in text.read_text(encoding="utf-8")
 
 
 def test_risk_filter(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -62,7 +62,7 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contents:
-    """What goes into a bundle; ``reports`` are the JSON and the page."""
+    """What goes into a bundle; ``reports`` are the JSON and the page, ``further`` other files beside them."""
 
     fitted: Fitted
     metrics: dict[str, float]
@@ -72,6 +72,7 @@ class Contents:
     golden: Golden
     reports: tuple[bytes, bytes]
     trials: int
+    further: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def version_of(as_of_ms: int, model: bytes) -> str:
@@ -88,6 +89,7 @@ def assemble(run: RunDocument, plan: Plan, rows: Dataset, contents: Contents) ->
         GOLDEN: contents.golden.to_bytes(),
         REPORT_JSON: contents.reports[0],
         REPORT_HTML: contents.reports[1],
+        **contents.further,
     }
     version = version_of(plan.as_of_ms, contents.fitted.model)
     if plan.recipe.evidence_files:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from walkforward_core.bundle import GateRecord, Verdict
 from walkforward_core.offline import LEAKAGE
-from walkforward_trainer.forensic import examine, forensic_notes, forensic_tables
+from walkforward_trainer.forensic import examine, forensic_notes, forensic_tables, symptoms
+from walkforward_trainer.forensic_files import forensic_files
 from walkforward_trainer.leakage import detect_leaks
 from walkforward_trainer.report.data import Table
 from walkforward_trainer.stages import stage
@@ -16,23 +18,28 @@ if TYPE_CHECKING:
 
     from walkforward_trainer.dataset import Dataset
     from walkforward_trainer.evaluate import Evidence
+    from walkforward_trainer.fit import Fitted
     from walkforward_trainer.plan import Plan
     from walkforward_trainer.trials import Totals
     from walkforward_trainer.tuning import Search
 
-__all__ = ["CHECKS", "FORENSIC", "LEAKS", "Checked", "check", "trials_table"]
+__all__ = ["CHECKS", "FORENSIC", "LEAKS", "Checked", "check", "constant_output", "trials_table"]
 
 LEAKS: Final = "leakage"
 FORENSIC: Final = "forensic"
+CONSTANT: Final = "constant"
+LEAST_SPREAD: Final = 1e-6
+"""Standard deviation of the probabilities at or below which a model says the same to every row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What checks add: metrics for the gates, tables and sentences for the report."""
+    """What checks add: metrics for the gates, tables and sentences for the report, files of their own beside it."""
 
     metrics: dict[str, float]
     tables: tuple[Table, ...]
     notes: tuple[str, ...] = ()
+    files: dict[str, bytes] = field(default_factory=dict)
 
 
 def check(rows: Dataset, plan: Plan, evidence: Evidence, metrics: Mapping[str, float]) -> Checked:
@@ -42,8 +49,30 @@ def check(rows: Dataset, plan: Plan, evidence: Evidence, metrics: Mapping[str, f
     for name in (name for name in CHECKS if name in wanted):
         with stage(name):
             more = CHECKS[name](rows, plan, evidence, {**metrics, **found.metrics})
-        found = Checked(found.metrics | more.metrics, found.tables + more.tables, found.notes + more.notes)
+        found = Checked(found.metrics | more.metrics, found.tables + more.tables, found.notes + more.notes, found.files | more.files)
     return found
+
+
+def constant_output(fitted: Fitted) -> tuple[GateRecord, ...]:
+    """Return a failed gate where every row gets the same answer, else none.
+
+    No gate of the spec need notice: whoever is always long has a positive expectancy in a market that rises. It cannot be skipped.
+    Folds are looked at one by one: the models of two folds may each say one thing to all, and not the same.
+    """
+    spread = max(float(fitted.unseen_p[split.test].std(axis=0).max()) for split in fitted.splits)
+    if spread > LEAST_SPREAD:
+        return ()
+    return (
+        GateRecord(
+            name=CONSTANT,
+            value=spread,
+            threshold=LEAST_SPREAD,
+            verdict=Verdict.FAIL,
+            message="every row gets the same answer: the standard deviation of the probabilities is zero",
+            remedy="look for features that are constant or that leak, for too few rows to calibrate on, and for a target that none of the "
+            "features knows anything about",
+        ),
+    )
 
 
 def trials_table(totals: Totals, search: Search | None, metrics: Mapping[str, float]) -> Table:
@@ -90,9 +119,10 @@ def _named(metrics: Mapping[str, float], check: str) -> tuple[str, float | None]
 
 
 def _forensic(rows: Dataset, plan: Plan, evidence: Evidence, metrics: Mapping[str, float]) -> Checked:
-    findings = examine(rows, evidence, plan, metrics)
+    findings, signs = examine(rows, evidence, plan, metrics), symptoms(evidence.classes, plan.decision.threshold)
     found = {f"forensic.{finding.cause[0].lower()}{finding.cause[1:]}": float(finding.found) for finding in findings}
-    return Checked(found, forensic_tables(evidence, plan, findings), forensic_notes(findings))
+    tables, notes = forensic_tables(evidence, plan, findings, signs), forensic_notes(findings, signs)
+    return Checked(found, tables, notes, forensic_files(rows, evidence, plan, findings, signs))
 
 
 CHECKS: Final[Mapping[str, Callable[[Dataset, Plan, Evidence, Mapping[str, float]], Checked]]] = {

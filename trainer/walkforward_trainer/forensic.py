@@ -1,6 +1,7 @@
 """The forensic report: why a model that looks trained may be of no use (check ``forensic`` of a recipe).
 
-Five causes are looked for by name, each with the numbers that speak for or against it, and what to do. They explain; gates decide.
+Symptoms are what such a model looks like (it says neutral, or up, to everything; it says the same to every row; it gives no signal). Five
+causes are looked for by name, each with the numbers that speak for or against it, and what to do. They explain; gates decide.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from walkforward_trainer.evaluate import Evidence
     from walkforward_trainer.plan import Plan
 
-__all__ = ["Cause", "Finding", "examine", "forensic_notes", "forensic_tables"]
+__all__ = ["Cause", "Finding", "Sign", "Symptom", "examine", "forensic_notes", "forensic_tables", "symptoms"]
 
 RARE: Final = 0.10
 """Share of a class below which it is rare."""
@@ -34,7 +35,26 @@ BIAS: Final = 0.20
 MISCALIBRATED: Final = 0.10
 FLAT: Final = 0.01
 """Standard deviation of a probability below which a model says the same to every row."""
+ONE: Final = 0.9
+"""Share of the predictions that are of one class from which a model says nothing else."""
 BINS: Final = 10
+
+
+class Symptom(StrEnum):
+    """What a model that is of no use looks like."""
+
+    ALWAYS_NEUTRAL = "AlwaysNeutral"
+    ONE_SIDED = "OneSided"
+    CONSTANT_OUTPUT = "ConstantOutput"
+    NO_SIGNAL = "NoSignal"
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """One symptom that is there, and the numbers as text."""
+
+    symptom: Symptom
+    numbers: str
 
 
 class Cause(StrEnum):
@@ -81,21 +101,49 @@ def examine(rows: Dataset, evidence: Evidence, plan: Plan, metrics: Mapping[str,
     )
 
 
-def forensic_tables(evidence: Evidence, plan: Plan, findings: tuple[Finding, ...]) -> tuple[Table, ...]:
-    """Return the tables of the report: causes, classes, confidence."""
+def symptoms(p: npt.NDArray[np.float64], threshold: float) -> tuple[Sign, ...]:
+    """Return the symptoms of the class probabilities ``p`` (n, classes); ``threshold`` is the confidence from which a row is traded.
+
+    A filter that lets most trades pass is what it is for, so of two classes only an output that never changes is a symptom.
+    """
+    signs = []
+    spread = float(p.std(axis=0).max())
+    if spread < FLAT:
+        signs.append(Sign(Symptom.CONSTANT_OUTPUT, f"standard deviation of the probabilities {spread:.2g}, {FLAT:g} is little"))
+    if p.shape[1] != 3:
+        return tuple(signs)
+    seen = classes.distribution(p, threshold)
+    if seen["neutralPct"] > ONE:
+        signs.append(Sign(Symptom.ALWAYS_NEUTRAL, f"{seen['neutralPct']:.1%} of the predictions are neutral"))
+    signs += [
+        Sign(Symptom.ONE_SIDED, f"{seen[f'{side}Pct']:.1%} of the predictions are {side}")
+        for side in ("down", "up")
+        if seen[f"{side}Pct"] > ONE
+    ]
+    if seen["eligibilityPct"] == 0.0:
+        signs.append(Sign(Symptom.NO_SIGNAL, f"no row may be traded: mean confidence {seen['confMean']:.3f}, {threshold:.2f} is needed"))
+    return tuple(signs)
+
+
+def forensic_tables(evidence: Evidence, plan: Plan, findings: tuple[Finding, ...], signs: tuple[Sign, ...]) -> tuple[Table, ...]:
+    """Return the tables of the report: symptoms and causes, classes, confidence."""
     causes = Table(
         name="forensic",
         title="Forensic report",
-        note="Five causes for which a trained model may be of no use. They explain; the gates decide.",
-        columns=("cause", "found", "numbers", "what to do"),
-        rows=tuple((finding.cause, "yes" if finding.found else "no", finding.numbers, finding.remedy) for finding in findings),
+        note="Five causes for which a trained model may be of no use, and what it looks like then. They explain; the gates decide.",
+        columns=("cause or symptom", "found", "numbers", "what to do"),
+        rows=(
+            *((finding.cause, "yes" if finding.found else "no", finding.numbers, finding.remedy) for finding in findings),
+            *((sign.symptom, "yes", sign.numbers, "see the causes") for sign in signs),
+        ),
     )
     return causes, _class_table(evidence, plan), _confidence_table(evidence)
 
 
-def forensic_notes(findings: tuple[Finding, ...]) -> tuple[str, ...]:
-    """Return one sentence for each cause that was found."""
-    return tuple(f"Forensic: {finding.cause} ({finding.numbers}); {finding.remedy}." for finding in findings if finding.found)
+def forensic_notes(findings: tuple[Finding, ...], signs: tuple[Sign, ...]) -> tuple[str, ...]:
+    """Return one sentence for each symptom and each cause that was found."""
+    causes = (f"Forensic: {finding.cause} ({finding.numbers}); {finding.remedy}." for finding in findings if finding.found)
+    return (*(f"Forensic: {sign.symptom} ({sign.numbers})." for sign in signs), *causes)
 
 
 def _imbalance(rows: Dataset, evidence: Evidence, plan: Plan) -> Finding:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -13,7 +13,7 @@ from walkforward_core.offline import blocking, explain, judge
 from walkforward_core.runs import ResultDocument, RunMode, RunVerdict
 from walkforward_trainer.baseline import compare, load_baseline
 from walkforward_trainer.bundle import Contents, assemble, libraries
-from walkforward_trainer.checks import check, trials_table
+from walkforward_trainer.checks import check, constant_output, trials_table
 from walkforward_trainer.errors import Reason
 from walkforward_trainer.evaluate import evaluate
 from walkforward_trainer.fit import fit
@@ -33,6 +33,8 @@ from walkforward_trainer.trials import account, deflate, tried
 from walkforward_trainer.tuning import tune
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from walkforward_core.bundle import GateRecord, Parity, Reference
     from walkforward_core.objectstore import ObjectStore
     from walkforward_core.runs import RunDocument
@@ -48,7 +50,10 @@ __all__ = ["Candidate", "judge_candidate", "make_bundle", "train"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """A fitted model with everything that is known about it; ``latency_us`` is the median time of scoring one row here."""
+    """A fitted model with everything that is known about it.
+
+    ``latency_us`` is the median time of scoring one row here; ``files`` are what checks want to lie beside the reports.
+    """
 
     fitted: Fitted
     parity: Parity
@@ -59,6 +64,7 @@ class Candidate:
     reference: Reference
     reports: tuple[bytes, bytes]
     trials: int
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def failed(self) -> tuple[GateRecord, ...]:
@@ -74,7 +80,7 @@ def train(run: RunDocument, plan: Plan, prepared: Prepared, store: ObjectStore) 
         # a person who asks why finds the report beside result.json
         folder = run_folder(run.spec.artifacts.uri, run.run)
         with store_errors("artifacts.uri"):
-            for name, data in zip((REPORT_JSON, REPORT_HTML), candidate.reports, strict=True):
+            for name, data in (*zip((REPORT_JSON, REPORT_HTML), candidate.reports, strict=True), *candidate.files.items()):
                 store.put(folder + name, data)
     if candidate.failed and not smoke:
         return _result(run, RunVerdict.REJECTED, Reason.GATES_FAILED, candidate)
@@ -115,7 +121,7 @@ def judge_candidate(run: RunDocument, plan: Plan, prepared: Prepared, store: Obj
     metrics |= checked.metrics
     with stage("gates"):
         skipped = {gate.name: gate.reason for gate in run.skip_gates}
-        gates = judge(plan.gates, metrics, baseline=run.baseline is not None, skipped=skipped)
+        gates = judge(plan.gates, metrics, baseline=run.baseline is not None, skipped=skipped) + constant_output(fitted)
     with stage("reference"):
         reference = make_reference(rows.x, rows.names, fitted.score)
     with stage("report"):
@@ -145,6 +151,7 @@ def judge_candidate(run: RunDocument, plan: Plan, prepared: Prepared, store: Obj
         reference=reference,
         reports=reports,
         trials=totals.trials,
+        files=checked.files,
     )
 
 
@@ -162,6 +169,7 @@ def make_bundle(run: RunDocument, plan: Plan, prepared: Prepared, candidate: Can
         golden=golden,
         reports=candidate.reports,
         trials=candidate.trials,
+        further=candidate.files,
     )
     return assemble(run, plan, rows, contents)
 
