@@ -32,7 +32,7 @@ SECRET = "walkforward-object-store"
 SCENARIOS = (
     "promoted", "drift", "slow", "harm", "errors", "nan", "kills", "by-hand", "pod-killed", "scaled", "store-away", "api-away",
     "deleted", "namespace", "two", "dry-run", "retrain", "rejected", "aborted",
-    "ohlcv-direction", "multi-timeframe", "risk-filter", "daily-ensemble", "drift-robust",
+    "ohlcv-direction", "multi-timeframe", "risk-filter", "daily-ensemble", "drift-robust", "shards",
 )  # fmt: skip
 """Scenarios of the shared operator; each has the namespace ``e2e-<scenario>``."""
 OWN_OPERATOR = ("op-killed", "op-gone")

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from trainer_runs import HOUR, NOW, RISK, random_bars, run_document, spec
 
+from walkforward_core.api.retrain import Retention
 from walkforward_core.objectstore import open_store
-from walkforward_core.runs import ExitCode, RunDocument, RunPart, RunVerdict
+from walkforward_core.runs import ExitCode, RunDocument, RunMode, RunPart, RunVerdict
 from walkforward_trainer.__main__ import main
 from walkforward_trainer.data.sources import Access
 from walkforward_trainer.errors import Reason
@@ -84,6 +85,24 @@ def test_a_symbol_that_is_not_there_is_named(tmp_path: Path) -> None:
     gathered, code = execute(msgspec.structs.replace(run, part=RunPart.GATHER), allow_file=True, now_ms=NOW)
     assert (gathered.reason, code) == (Reason.DATA_NOT_FOUND, ExitCode.BAD_DATA)
     assert "shard 0 (AAA)" in gathered.message
+
+
+@pytest.mark.parametrize(("rule", "left"), [({"keep_last": 3}, 0), (None, 3)])
+def test_what_was_gathered_is_removed_where_runs_may_delete(tmp_path: Path, rule: dict[str, Any] | None, left: int) -> None:
+    run = several(tmp_path)
+    if rule is not None:
+        artifacts = msgspec.structs.replace(run.spec.artifacts, retention=Retention(**rule))
+        run = msgspec.structs.replace(run, spec=msgspec.structs.replace(run.spec, artifacts=artifacts))
+    shard = msgspec.structs.replace(run, part=RunPart.SHARD, mode=RunMode.DRY_RUN)
+    gather = msgspec.structs.replace(shard, part=RunPart.GATHER)
+    folder = tmp_path / "models" / "runs" / run.run / "shards"
+    for index in range(2):
+        execute(shard, allow_file=True, now_ms=NOW, shard=index)
+    assert execute(gather, allow_file=True, now_ms=NOW)[0].verdict is RunVerdict.FAILED
+    assert len(list(folder.iterdir())) == 2, "another pod may try again"
+    execute(shard, allow_file=True, now_ms=NOW, shard=2)
+    assert execute(gather, allow_file=True, now_ms=NOW)[0].verdict is RunVerdict.DRY_RUN
+    assert len(list(folder.iterdir())) == left
 
 
 @pytest.mark.parametrize("damage", ["cut", "other-run", "noise"])

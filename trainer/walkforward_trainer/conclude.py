@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from walkforward_core.errors import WalkforwardError
 from walkforward_core.runs import RunMode, RunPart, RunVerdict
 from walkforward_trainer.audit import put_audit
-from walkforward_trainer.result import put_result
+from walkforward_trainer.result import put_result, shard_uri
 from walkforward_trainer.retention import sweep
 from walkforward_trainer.stages import stage
 from walkforward_trainer.tracking import track
@@ -47,6 +47,8 @@ def conclude(
     if result.verdict is RunVerdict.PUBLISHED or run.mode in (RunMode.DRY_RUN, RunMode.SMOKE):
         remove = result.verdict is RunVerdict.PUBLISHED
         said.append(_quietly("retention", lambda: sweep(store, run, result, now_ms=now_ms, remove=remove)))
+    if run.part is RunPart.GATHER and run.spec.artifacts.retention is not None and result.verdict is not RunVerdict.FAILED:
+        said.append(_quietly("shards", lambda: _clear(store, run)))
     if run.spec.tracking is not None and run.mode is RunMode.FULL:
         said.append(_quietly("tracking", lambda: track(store, run, result, env)))
     said = [sentence for sentence in said if sentence]
@@ -60,6 +62,13 @@ def conclude(
 
 def _audit(store: ObjectStore, run: RunDocument, result: ResultDocument, unmet: Sequence[str] | None, now_ms: int) -> str:
     put_audit(store, run, result, unmet, now_ms)
+    return ""
+
+
+def _clear(store: ObjectStore, run: RunDocument) -> str:
+    """Remove what the pods of the symbols have left: only a run that failed may be tried again, and nobody else reads it."""
+    for index in range(len(run.spec.data.symbols)):
+        store.delete(shard_uri(run.spec.artifacts.uri, run.run, index))
     return ""
 
 
