@@ -88,6 +88,27 @@ def test_platt_of_one_class_is_smoothed() -> None:
     assert fit_sigmoid(np.linspace(0.2, 0.8, 8), np.ones(8), np.ones(8)).apply(np.array([0.5]))[0] == pytest.approx(9 / 10, abs=1e-3)
 
 
+@settings(max_examples=25, deadline=None)
+@given(seed=SEEDS, count=st.integers(4, 60))
+def test_platt_never_turns_the_order_round(seed: int, count: int) -> None:
+    """Scores that point the wrong way, as of fold models that learned from too little: the share of ones, not the opposite answer."""
+    rng = np.random.default_rng(seed)
+    p, weight = rng.uniform(0.05, 0.95, count), rng.uniform(0.5, 2.0, count)
+    y = (rng.random(count) > p).astype(float)
+    y[:2] = 0.0, 1.0
+    found = fit_sigmoid(p, y, weight)
+    assert (np.diff(found.apply(np.sort(p))) >= 0).all()
+    if found.slope == 0.0:
+        ones = float((weight * y).sum())
+        assert found.apply(p)[0] == pytest.approx(ones / weight.sum(), abs=1 / (count * 0.5))
+
+
+def test_platt_of_reversed_scores_says_the_share_of_ones() -> None:
+    y = np.repeat([0.0, 1.0], 50)
+    found = fit_sigmoid(np.linspace(0.9, 0.1, 100), y, np.ones(100))
+    assert found.describe() == {"kind": "Platt", "slope": 0.0, "offset": 0.0}
+
+
 def test_a_vote_is_the_weighted_mean_of_probabilities() -> None:
     """Against scikit-learn's soft vote with the weights 2, 1, 1, 1.5."""
     from sklearn.ensemble import VotingClassifier

@@ -74,11 +74,18 @@ def fit_curve(p: Vector, y: Vector, weight: Vector) -> Curve:
 
 
 def fit_sigmoid(p: Vector, y: Vector, weight: Vector) -> Sigmoid:
-    """Return Platt's fit (1999): targets are (N₊ + 1) / (N₊ + 2) and 1 / (N₋ + 2) instead of 1 and 0, N in weights."""
+    """Return Platt's fit (1999): targets are (N₊ + 1) / (N₊ + 2) and 1 / (N₋ + 2) instead of 1 and 0, N in weights.
+
+    A calibrator says how far a score is to be trusted, not that its opposite is true: where the fit would turn the order of the scores
+    round, as of models that learned from too little it may, every score has the share of ones.
+    """
     ones = float((weight * y).sum())
     zeros = float(weight.sum()) - ones
     target = np.where(y > 0, (ones + 1.0) / (ones + 2.0), 1.0 / (zeros + 2.0))
     slope, offset = fit_logistic(log_odds(p)[:, None], target, weight)
+    if slope[0] < 0.0:
+        share = np.array([(weight * target).sum() / weight.sum()])
+        return Sigmoid(0.0, round(float(log_odds(share)[0]), DIGITS))
     return Sigmoid(round(float(slope[0]), DIGITS), round(offset, DIGITS))
 
 
