@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -201,6 +202,42 @@ def test_bad_files_are_refused_by_name(tmp_path: Path, table: pl.DataFrame, reas
     with pytest.raises(BadData, match=words) as caught:
         read(write(table, tmp_path / "b.csv"))
     assert caught.value.reason is reason
+
+
+def test_of_two_columns_the_one_that_is_written_as_here_is_taken(tmp_path: Path) -> None:
+    """A file with ``Close`` adjusted and ``close`` not is usual."""
+    table = frame().with_columns((pl.col("close") * 2).alias("CLOSE"), (pl.col("close") * 3).alias("Close"))
+    for order in (table.columns, table.columns[::-1]):
+        raw = read(write(table.select(order), tmp_path / "b.parquet"), format="parquet")
+        np.testing.assert_array_equal(raw.bars.close, read(write(frame(), tmp_path / "a.csv")).bars.close)
+    with pytest.raises(BadData, match="'CLOSE' and 'Close' are both called close; rename one") as caught:
+        read(write(table.drop("close"), tmp_path / "c.parquet"), format="parquet")
+    assert caught.value.reason is Reason.COLUMN_TWICE
+    mapped = read(write(table.drop("close"), tmp_path / "c.parquet"), format="parquet", columns={"close": "Close"})
+    np.testing.assert_allclose(mapped.bars.close, raw.bars.close * 3)
+
+
+def arrow_stream() -> bytes:
+    out = io.BytesIO()
+    frame().write_ipc_stream(out)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "words"),
+    [
+        (frame().write_csv(separator=";").encode(), "csv", "not readable as csv: its fields are separated by ';'; write commas"),
+        (frame().write_csv(separator="\t").encode(), "csv", r"its fields are separated by '\\t'; write commas"),
+        (frame().write_csv().encode("utf-16"), "csv", "the text is UTF-16; write UTF-8"),
+        (frame().write_csv().replace("volume", "close").encode(), "csv", "its header has the column 'close' more than once; keep one"),
+        (arrow_stream(), "feather", "not readable as feather: it is a stream of Arrow, which has no index; write an Arrow file"),
+    ],
+)
+def test_a_file_that_is_nearly_of_the_format_says_what_it_is(tmp_path: Path, content: bytes, kind: str, words: str) -> None:
+    (tmp_path / "b.bin").write_bytes(content)
+    with pytest.raises(BadData, match=words) as caught:
+        read(tmp_path / "b.bin", format=kind)
+    assert caught.value.reason is Reason.DATA_UNREADABLE
 
 
 def test_numbers_in_an_absurd_unit_are_bars_from_the_future(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ class Reason(StrEnum):
     DATA_UNREADABLE = "DataUnreadable"
     DATA_TOO_LARGE = "DataTooLarge"
     COLUMN_MISSING = "ColumnMissing"
+    COLUMN_TWICE = "ColumnTwice"
     COLUMN_TYPE = "ColumnType"
     TIME_STAMPS = "TimeStamps"
     SYMBOL_MISSING = "SymbolMissing"

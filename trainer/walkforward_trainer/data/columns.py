@@ -70,15 +70,13 @@ def resolve(columns: Sequence[Column], schema: Mapping[str, pl.DataType], source
     Raises
     ------
     BadData
-        A required column is not there.
+        A required column is not there, or there are two of that name.
     BadConfiguration
         ``columns`` maps a name that nobody reads, or two to one.
     """
     _check_mapping(columns, source)
     flat = dict(_flat(schema))
-    by_name: dict[str, str] = {}
-    for theirs in flat:
-        by_name.setdefault(theirs.strip().lower(), theirs)
+    by_name = _Names(flat, table)
     found: list[Found] = []
     missing: list[Column] = []
     for column in columns:
@@ -94,6 +92,38 @@ def resolve(columns: Sequence[Column], schema: Mapping[str, pl.DataType], source
         raise BadData(Reason.COLUMN_MISSING, _missing(missing, list(flat), source, table))
     found.sort(key=lambda column: column.kind is not Kind.TIME)  # stable
     return found
+
+
+class _Names(dict[str, str]):
+    """The columns by their name without case and blanks; of two that are one then, the one that is written so."""
+
+    def __init__(self, flat: Mapping[str, object], table: str) -> None:
+        super().__init__()
+        self._table = table
+        self._others: dict[str, str] = {}
+        for theirs in flat:
+            name = theirs.strip().lower()
+            other = self.setdefault(name, theirs)
+            if theirs == name:
+                self[name] = theirs
+            elif other not in (theirs, name):
+                self._others[name] = theirs
+
+    def sole(self, name: str) -> str | None:
+        """Return the column that is called ``name``, nothing where there is none.
+
+        Raises
+        ------
+        BadData
+            There are two, and neither is written so.
+        """
+        found, other = self.get(name), self._others.get(name)
+        if other is not None and found != name:
+            raise BadData(
+                Reason.COLUMN_TWICE,
+                f"{self._table}: {found!r} and {other!r} are both called {name}; rename one of them at its source, or leave it out",
+            )
+        return found
 
 
 def typed(frame: pl.DataFrame, found: Sequence[Found], table: str, zone: str) -> pl.DataFrame:
@@ -180,20 +210,21 @@ def _check_mapping(columns: Sequence[Column], source: Source) -> None:
             )
 
 
-def _matching(column: Column, by_name: Mapping[str, str], source: Source) -> list[tuple[str, str]]:
+def _matching(column: Column, by_name: _Names, source: Source) -> list[tuple[str, str]]:
     """Return name and place of every column that the pattern ``column`` takes, those of the mapping first."""
     start = column.name[:-1].lower()
     chosen = {ours: theirs for ours, theirs in source.columns.items() if ours.startswith(column.name[:-1])}
     taken = set(chosen.values())
     known = {name: theirs for name, theirs in chosen.items() if theirs in by_name.values()}
-    return [*known.items(), *((name, theirs) for name, theirs in by_name.items() if name.startswith(start) and theirs not in taken)]
+    others = {name: by_name.sole(name) for name, theirs in by_name.items() if name.startswith(start) and theirs not in taken}
+    return [*known.items(), *((name, theirs) for name, theirs in others.items() if theirs is not None)]
 
 
-def _place(column: Column, flat: Mapping[str, object], by_name: Mapping[str, str], source: Source) -> str | None:
+def _place(column: Column, flat: Mapping[str, object], by_name: _Names, source: Source) -> str | None:
     given = source.columns.get(column.name)
     if given is not None:
-        return given if given in flat else by_name.get(given.strip().lower())
-    return next((by_name[name] for name in (column.name.lower(), *column.aliases) if name in by_name), None)
+        return given if given in flat else by_name.sole(given.strip().lower())
+    return next((by_name.sole(name) for name in (column.name.lower(), *column.aliases) if name in by_name), None)
 
 
 def _missing(missing: Sequence[Column], known: Sequence[str], source: Source, table: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zlib
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +25,11 @@ BLANK: Final = 1024
 """Bytes of the longest text that is looked at for whether it says anything at all."""
 MISSING: Final = ["", "NA", "NaN", "nan", "null"]
 GZIP: Final = b"\x1f\x8b"
+UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
+STREAM: Final = b"\xff\xff\xff\xff"
+OTHER_SIGNS: Final = (";", "\t", "|")
+TWICE: Final = re.compile(r"(.*)_duplicated_\d+", re.DOTALL)
+"""What polars makes of a name that stands in the header again."""
 
 
 def open_table(data: bytes, source: Source, name: str) -> pl.LazyFrame:
@@ -65,11 +71,34 @@ def _readers() -> Mapping[DataFormat, Callable[[bytes], pl.LazyFrame]]:
 
     return {
         DataFormat.PARQUET: lambda data: pl.scan_parquet(io.BytesIO(data)),
-        # a volume that is whole for a thousand rows may have a fraction later
-        DataFormat.CSV: lambda data: pl.read_csv(io.BytesIO(data), infer_schema_length=None, null_values=MISSING).lazy(),
-        DataFormat.FEATHER: lambda data: pl.scan_ipc(io.BytesIO(data)),
+        DataFormat.CSV: _csv,
+        DataFormat.FEATHER: _feather,
         DataFormat.JSONL: lambda data: pl.read_ndjson(io.BytesIO(data), infer_schema_length=None).lazy(),
     }
+
+
+def _csv(data: bytes) -> pl.LazyFrame:
+    import polars as pl  # noqa: PLC0415 - see _readers
+
+    if data.startswith(UTF16):
+        raise ValueError("the text is UTF-16; write UTF-8")
+    # a volume that is whole for a thousand rows may have a fraction later
+    table = pl.read_csv(io.BytesIO(data), infer_schema_length=None, null_values=MISSING)
+    other = next((sign for sign in OTHER_SIGNS if sign in table.columns[0]), None) if table.width == 1 else None
+    if other is not None:
+        raise ValueError(f"its fields are separated by {other!r}; write commas between them, and points in numbers")
+    again = [match[1] for match in map(TWICE.fullmatch, table.columns) if match and match[1] in table.columns]
+    if again:
+        raise ValueError(f"its header has the column {again[0]!r} more than once; keep one of them")
+    return table.lazy()
+
+
+def _feather(data: bytes) -> pl.LazyFrame:
+    import polars as pl  # noqa: PLC0415 - see _readers
+
+    if data.startswith(STREAM):
+        raise ValueError("it is a stream of Arrow, which has no index; write an Arrow file (Feather version 2)")
+    return pl.scan_ipc(io.BytesIO(data))
 
 
 def _text(data: bytes, name: str) -> bytes:
