@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["CASES", "Case", "once"]
+__all__ = ["CASES", "Case", "asked", "once"]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
     """One recipe: ``write`` (folder, seed, edge) → file and the time at which it ends; ``edge`` is the one that is planted.
 
-    ``data`` and ``overrides`` are of its spec. ``note`` says what is asked.
+    ``data``, ``overrides`` and ``gates`` are of its spec; without gates it is the recipe's own. ``note`` says what is asked.
     """
 
     recipe: str
@@ -33,6 +33,7 @@ class Case:
     data: dict[str, Any]
     overrides: dict[str, Any]
     note: str = ""
+    gates: dict[str, Any] = field(default_factory=dict)
 
 
 def _bars(rows: int, bar_ms: int, week: int = 7, length: int = 60, sigma: float = 2e-3) -> Callable[[Path, int, float], tuple[Path, int]]:
@@ -94,14 +95,20 @@ CASES: Final = {
 
 def once(name: str, seed: int, edge: float, folder: Path) -> tuple[str, str]:
     """Return verdict and reason, or the gates that failed, of one run in ``folder``."""
-    case = CASES[name]
-    path, as_of = case.write(folder, seed, edge)
+    path, as_of = CASES[name].write(folder, seed, edge)
+    result, _ = execute(asked(CASES[name], path.as_uri(), as_of, folder), allow_file=True, now_ms=as_of)
+    said = " ".join(result.failed) if result.verdict is RunVerdict.REJECTED else result.message
+    return str(result.verdict), said
+
+
+def asked(case: Case, uri: str, as_of: int, folder: Path) -> RunDocument:
+    """Return the run of ``case`` on the data at ``uri`` up to ``as_of`` (epoch milliseconds UTC); bundles go below ``folder``/models."""
     spec = {
         "recipe": case.recipe,
-        "data": {"uri": path.as_uri(), "symbols": ["AAPL" if case.recipe == "risk-filter" else "MADE"]} | case.data,
+        "data": {"uri": uri, "symbols": ["AAPL" if case.recipe == "risk-filter" else "MADE"]} | case.data,
         "overrides": case.overrides,
         "artifacts": {"uri": (folder / "models").as_uri()},
-    }
+    } | ({"gates": case.gates} if case.gates else {})
     document = {
         "schema": "walkforward.dev/run/v1",
         "run": "made-1a2b3c4d",
@@ -110,6 +117,4 @@ def once(name: str, seed: int, edge: float, folder: Path) -> tuple[str, str]:
         "asOf": timestamp(as_of),
         "spec": spec,
     }
-    result, _ = execute(RunDocument.parse(msgspec.json.encode(document)), allow_file=True, now_ms=as_of)
-    said = " ".join(result.failed) if result.verdict is RunVerdict.REJECTED else result.message
-    return str(result.verdict), said
+    return RunDocument.parse(msgspec.json.encode(document))
