@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,11 @@ import msgspec
 import onnx
 import pytest
 import yaml
-from planted import DAY, MINUTE, START, market, write_bars, write_macro, write_samples, write_ticks, write_trades
+from planted import DAY, HOUR, MINUTE, START, market, write_bars, write_macro, write_samples, write_ticks, write_trades
 
 from walkforward_core.bundle import Golden, Manifest
 from walkforward_core.runs import RunVerdict
+from walkforward_trainer.__main__ import main
 from walkforward_trainer.pipeline import execute
 from walkforward_trainer.recipes.__main__ import written
 from walkforward_trainer.recipes.table import BUILT_IN
@@ -203,6 +205,30 @@ def check_evidence_files(folder: Path, manifest: Manifest) -> None:
             kept = min(max(value, scaler["lower"][name]), scaler["upper"][name])
             odds += (kept - weights["center"][name]) * weights["weights"][name]
         assert p[1] == pytest.approx(1 / (1 + math.exp(-(odds * platt["slope"] + platt["offset"]))), abs=1e-5)
+
+
+def test_all_timeframes_in_one_file_run_one_after_the_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One runner for all and for each; the largest exit code tells that one of them did not go through."""
+    documents = list(yaml.safe_load_all((EXAMPLES / "multi-timeframe.yaml").read_text(encoding="utf-8")))
+    made = market(8, 1_000, bar_ms=DAY, edge=2.0, length=15, start=START - 600 * DAY).bars
+    for document in documents:
+        spec = document["spec"]
+        bar = {"5m": 5 * MINUTE, "1h": HOUR, "12h": 12 * HOUR, "1d": DAY}[spec["data"]["timeframe"]]
+        bars = replace(made, time=made.time[-1] - (made.time[-1] - made.time) // DAY * bar)[-400 if bar < HOUR else 0 :]
+        path = write_bars(tmp_path / f"{document['metadata']['name']}.csv", bars, bar_ms=bar)
+        spec["data"] |= {"uri": path.as_uri(), "format": "csv", "asOf": timestamp(int(made.time[-1]))}
+        spec["artifacts"]["uri"] = (tmp_path / document["metadata"]["name"]).as_uri()
+    path = tmp_path / "all.yaml"
+    path.write_text(yaml.safe_dump_all(documents), encoding="utf-8")
+    command = ["run", "--spec", str(path), "--allow-file"]
+    assert main([*command, "--dry-run"]) == 65
+    told = {line["run"].rpartition("-")[0]: line for line in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert list(told) == ["btc-5m", "btc-1h", "btc-12h", "btc-24h"]
+    # 400 bars of 5m are too few; the others go on all the same
+    assert told["btc-5m"]["reason"] == "TooFewRows"
+    assert [told[name]["verdict"] for name in ("btc-1h", "btc-12h", "btc-24h")] == ["DryRun"] * 3
+    assert main([*command, "--dry-run", "--name", "btc-24h"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
 
 
 def test_the_page_says_what_the_recipes_are() -> None:

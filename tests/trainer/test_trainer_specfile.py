@@ -12,7 +12,7 @@ from trainer_runs import DIRECTION, FIRST, NOW, RISK, run_document, spec
 from walkforward_core.runs import RunMode, TriggerKind
 from walkforward_trainer.errors import BadConfiguration, Reason
 from walkforward_trainer.plan import make_plan
-from walkforward_trainer.specfile import instant, load, timestamp
+from walkforward_trainer.specfile import instant, load, load_all, timestamp
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,6 +61,14 @@ def test_a_retrain_in_json_and_a_run_json(tmp_path: Path) -> None:
     assert load(write(tmp_path / "run.json", msgspec.json.encode(document)), now_ms=NOW) == document
 
 
+def test_several_retrains_in_one_file_are_several_runs(tmp_path: Path) -> None:
+    path = write(tmp_path / "all.yaml", YAML + "---" + YAML.replace("name: fx,", "name: fx-5m,"))
+    assert [run.retrain.name for run in load_all(path, now_ms=NOW)] == ["fx", "fx-5m"]
+    assert load(path, now_ms=NOW, name="fx-5m").retrain.name == "fx-5m"
+    with pytest.raises(BadConfiguration, match="no ModelRetrain is called 'fx-1h'; there are fx, fx-5m"):
+        load_all(path, now_ms=NOW, name="fx-1h")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -69,7 +77,8 @@ def test_a_retrain_in_json_and_a_run_json(tmp_path: Path) -> None:
         (YAML.replace("  artifacts", "  artefacts"), r"spec: Object missing required field `artifacts`"),
         (YAML.replace("v1alpha1", "v1"), r"apiVersion is 'walkforward.dev/v1'; write walkforward\.dev/v1alpha1"),
         (YAML.replace("name: fx, ", ""), r"metadata: Object missing required field `name`"),
-        (YAML + "---" + YAML, r"2 ModelRetrain documents; it must hold exactly one"),
+        (YAML + "---" + YAML, r"2 ModelRetrain documents, two of them called 'fx'"),
+        (YAML + "---" + YAML.replace("name: fx,", "name: fx-5m,"), r"2 ModelRetrain documents \(fx, fx-5m\); name the one that is meant"),
         ("kind: Pod", r"0 ModelRetrain documents"),
         ("a: [", r"not YAML"),
         ("{", r"must be one JSON object"),

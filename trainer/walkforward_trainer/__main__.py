@@ -21,7 +21,7 @@ from walkforward_trainer.errors import BadConfiguration, Reason, RunError
 from walkforward_trainer.logs import logging_to_stderr
 from walkforward_trainer.pipeline import execute
 from walkforward_trainer.result import exit_code, termination_message, termination_path
-from walkforward_trainer.specfile import load
+from walkforward_trainer.specfile import load_all
 from walkforward_trainer.stages import store_errors
 
 if TYPE_CHECKING:
@@ -86,26 +86,30 @@ def _allows_file(options: argparse.Namespace) -> bool:
 
 
 def _main(options: argparse.Namespace, lines: RunLog) -> int:
-    result, code = _run(options, lines)
+    """Run what the file holds, one after the other, and return the largest exit code."""
+    now_ms = time.time_ns() // 1_000_000
+    try:
+        runs = [_asked(run, options) for run in load_all(options.spec, now_ms=now_ms, name=options.name)]
+        shards = [_shard(run, os.environ) for run in runs]
+    except RunError as error:
+        log.error("%s: %s", error.reason, error)  # noqa: TRY400 - the message says all; a trace is for bugs
+        return _ended(*_refused(error))
+    return max(_run(run, shard, options, lines, now_ms) for run, shard in zip(runs, shards, strict=True))
+
+
+def _run(run: RunDocument, shard: int, options: argparse.Namespace, lines: RunLog, now_ms: int) -> int:
+    lines.of(run.run, f"{run.retrain.namespace}/{run.retrain.name}")
+    log.info("run of %s as of %s, mode %s", lines.retrain, run.as_of, run.mode)
+    return _ended(*execute(run, allow_file=_allows_file(options), now_ms=now_ms, shard=shard))
+
+
+def _ended(result: ResultDocument, code: ExitCode | None) -> int:
+    """Tell how a run ended and return its exit code."""
     _tell(result, os.environ)
     spent = {"cpuSeconds": round(time.process_time(), 3), "peakMiB": _peak_mib(), "reason": result.reason}
     said = "%s (%s) after %.1f s of CPU, at most %d MiB of memory"
     log.info(said, result.verdict, result.reason, spent["cpuSeconds"], spent["peakMiB"], extra={"fields": spent})
     return int(exit_code(result, code))
-
-
-def _run(options: argparse.Namespace, lines: RunLog) -> tuple[ResultDocument, ExitCode | None]:
-    now_ms = time.time_ns() // 1_000_000
-    allow_file = _allows_file(options)
-    try:
-        run = _asked(load(options.spec, now_ms=now_ms), options)
-        shard = _shard(run, os.environ)
-    except RunError as error:
-        log.error("%s: %s", error.reason, error)  # noqa: TRY400 - the message says all; a trace is for bugs
-        return _refused(error)
-    lines.of(run.run, f"{run.retrain.namespace}/{run.retrain.name}")
-    log.info("run of %s as of %s, mode %s", lines.retrain, run.as_of, run.mode)
-    return execute(run, allow_file=allow_file, now_ms=now_ms, shard=shard)
 
 
 def _refused(error: RunError) -> tuple[ResultDocument, ExitCode]:
@@ -117,8 +121,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="one run, from bars to bundle")
     run.add_argument(
-        "--spec", type=Path, default=Path(RUN_CONFIG_PATH), help="run.json of a Job, or a ModelRetrain as YAML (default: %(default)s)"
+        "--spec", type=Path, default=Path(RUN_CONFIG_PATH), help="run.json of a Job, or ModelRetrains as YAML (default: %(default)s)"
     )
+    run.add_argument("--name", default="", help="of several ModelRetrains in the file, the one to run (default: one after the other)")
     mode = run.add_mutually_exclusive_group()
     mode.add_argument("--dry-run", action="store_true", help="stop after eligibility: is there enough to train on?")
     mode.add_argument("--smoke", action="store_true", help="a reduced model through every stage, nothing published")

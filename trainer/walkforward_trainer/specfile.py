@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["COMMAND_LINE", "instant", "load", "timestamp"]
+__all__ = ["COMMAND_LINE", "instant", "load", "load_all", "timestamp"]
 
 T = TypeVar("T")
 
@@ -44,30 +44,49 @@ class Metadata(Part, frozen=True, kw_only=True):
     uid: str = "laptop"
 
 
-def load(path: Path, *, now_ms: int) -> RunDocument:
-    """Return the run that ``path`` describes; without ``data.asOf`` a ModelRetrain is run as of ``now_ms``.
+def load(path: Path, *, now_ms: int, name: str = "") -> RunDocument:
+    """Return the run that ``path`` describes; of several ModelRetrains that of ``name``.
 
     Raises
     ------
     BadConfiguration
-        No such file, not the document it should be, or a field that nobody would read.
+        As :func:`load_all`, or several of which none is named.
+    """
+    runs = load_all(path, now_ms=now_ms, name=name)
+    if len(runs) > 1:
+        named = ", ".join(run.retrain.name for run in runs)
+        raise BadConfiguration(Reason.SPEC_INVALID, f"{path}: {len(runs)} ModelRetrain documents ({named}); name the one that is meant")
+    return runs[0]
+
+
+def load_all(path: Path, *, now_ms: int, name: str = "") -> list[RunDocument]:
+    """Return the runs that ``path`` describes, in its order; ``name`` keeps one ModelRetrain of several, empty keeps them all.
+
+    Without ``data.asOf`` a ModelRetrain is run as of ``now_ms``.
+
+    Raises
+    ------
+    BadConfiguration
+        No such file, not the documents it should hold, or a field that nobody would read.
     """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise BadConfiguration(Reason.SPEC_INVALID, f"--spec {path}: {error.strerror}; give a run.json or a ModelRetrain YAML") from error
     beside: list[Any] = []
+    documents: list[Mapping[str, Any]]
     if data.lstrip().startswith(b"{"):
         fields = from_json(data, str(path))
         if fields.get("kind") != "ModelRetrain":
             try:
-                return RunDocument.parse(data, source=str(path))
+                return [RunDocument.parse(data, source=str(path))]
             except DocumentError as error:
                 raise BadConfiguration(Reason.SPEC_INVALID, str(error)) from error
+        documents = [fields]
     else:
         beside = from_yaml(data, str(path))
-        fields = _only_retrain(beside, str(path))
-    return _of_resource(fields, beside, str(path), now_ms)
+        documents = _retrains(beside, str(path))
+    return _chosen([_of_resource(fields, beside, str(path), now_ms) for fields in documents], name, str(path))
 
 
 def instant(text: str, field: str) -> int:
@@ -95,11 +114,26 @@ def timestamp(epoch_ms: int) -> str:
     return moment.isoformat(timespec="seconds" if epoch_ms % 1000 == 0 else "milliseconds").replace("+00:00", "Z")
 
 
-def _only_retrain(documents: Sequence[Any], source: str) -> dict[str, Any]:
-    found = [document for document in documents if isinstance(document, dict) and document.get("kind") == "ModelRetrain"]
-    if len(found) != 1:
-        raise BadConfiguration(Reason.SPEC_INVALID, f"{source}: {len(found)} ModelRetrain documents; it must hold exactly one")
-    return found[0]
+def _retrains(documents: Sequence[Any], source: str) -> list[Mapping[str, Any]]:
+    found: list[Mapping[str, Any]] = [
+        document for document in documents if isinstance(document, dict) and document.get("kind") == "ModelRetrain"
+    ]
+    if not found:
+        raise BadConfiguration(Reason.SPEC_INVALID, f"{source}: 0 ModelRetrain documents; it must hold one at the least")
+    return found
+
+
+def _chosen(runs: list[RunDocument], name: str, source: str) -> list[RunDocument]:
+    """Return the run of ``name``, or all of them; two of one name are refused, for each would write over the other's."""
+    known = [run.retrain.name for run in runs]
+    twice = next((one for at, one in enumerate(known) if one in known[:at]), None)
+    if twice is not None:
+        raise BadConfiguration(
+            Reason.SPEC_INVALID, f"{source}: {len(runs)} ModelRetrain documents, two of them called {twice!r}; rename one"
+        )
+    if name and name not in known:
+        raise BadConfiguration(Reason.SPEC_INVALID, f"{source}: no ModelRetrain is called {name!r}; there are {', '.join(known)}")
+    return [run for run in runs if name in ("", run.retrain.name)]
 
 
 def _of_resource(fields: Mapping[str, Any], beside: Sequence[Any], source: str, now_ms: int) -> RunDocument:
