@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import yaml
+from planted import DAY, START, write_trades
 from trainer_runs import DIRECTION, FIRST, NOW, RISK, SECOND, eurusd, spec
 
 from walkforward_trainer.errors import BadConfiguration, BadData, Reason
 from walkforward_trainer.notebook import Experiment
 from walkforward_trainer.pipeline import execute
+from walkforward_trainer.specfile import timestamp
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +26,7 @@ FEW: dict[str, Any] = {"model": {"trees": 15}}
 
 
 def experiment(tmp_path: Path, **changes: Any) -> Experiment:
-    fields = spec(eurusd(), tmp_path / "models", **{"overrides": RISK | FEW, **changes})
+    fields = spec(eurusd(), tmp_path / "models") | {"overrides": RISK | FEW, **changes}
     path = tmp_path / "fx.yaml"
     resource = {"apiVersion": "walkforward.dev/v1alpha1", "kind": "ModelRetrain", "metadata": {"name": "fx"}, "spec": fields}
     path.write_text(yaml.safe_dump(resource), encoding="utf-8")
@@ -64,3 +69,69 @@ def test_what_is_not_eligible_or_failed_goes_no_further(tmp_path: Path) -> None:
     with pytest.raises(BadConfiguration, match="not published, since it failed auc"):
         coin.publish(rows, candidate)
     assert not list((tmp_path / "models").glob("*/manifest.json"))
+
+
+def test_each_instant_and_each_override_is_a_run_of_its_own(tmp_path: Path) -> None:
+    """Otherwise the second would be counted as another attempt of the first, and its trials not at all."""
+    fx = experiment(tmp_path)
+    later, other = fx.at(SECOND), fx.overridden(model={"trees": 14})
+    assert len({fx.run.run, later.run.run, other.run.run}) == 3
+    assert other.run.run == fx.overridden(model={"trees": 14}).run.run
+    assert [one.train(one.dataset()).trials for one in (fx, later, other)] == [1, 2, 3]
+
+
+def test_overrides_are_those_of_a_spec(tmp_path: Path) -> None:
+    fx = experiment(tmp_path)
+    deeper = fx.overridden(model={"depth": 5}, decision={"threshold": 0.45}).plan
+    assert (deeper.model.depth, deeper.model.trees, deeper.decision.threshold) == (5, 15, 0.45)
+    assert deeper.target == fx.plan.target
+    with pytest.raises(BadConfiguration, match="overrides: modle is not known; did you mean model"):
+        fx.overridden(modle={})
+    with pytest.raises(BadConfiguration, match=r"overrides: .*trees"):
+        fx.overridden(model={"trees": 0})
+
+
+class TestTrades:
+    """The risk filter from a notebook: dataset, trainer, registry."""
+
+    def risk(self, tmp_path: Path) -> Experiment:
+        log = write_trades(tmp_path / "trades.jsonl", 4, 300)
+        data = {"uri": log.as_uri(), "format": "jsonl", "symbols": ["*"], "windowBars": 5_000}
+        changes = {"recipe": "risk-filter", "overrides": {}, "data": data}
+        return experiment(tmp_path, **changes).at(timestamp(START + 40 * DAY))
+
+    def test_stats_are_of_what_the_trades_made(self, tmp_path: Path) -> None:
+        risk = self.risk(tmp_path)
+        log = tmp_path / "trades.jsonl"
+        trades = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+        for index, trade in enumerate(trades):
+            trade["side"] = [1, -1][index % 2]
+        log.write_text("".join(json.dumps(trade) + "\n" for trade in trades), encoding="utf-8")
+        stats = risk.dataset().stats
+        assert stats["rows"] == 300
+        assert stats["avg_pnl_pct"] == pytest.approx(np.mean([trade["pnl_pct"] for trade in trades]))
+        # of the instrument, which a short trade is against
+        assert stats["avg_return"] == pytest.approx(np.mean([trade["side"] * trade["pnl_pct"] for trade in trades]) / 100)
+        assert "avg_pnl_pct" not in experiment(tmp_path).dataset().stats
+
+    def test_a_log_without_a_trade_has_no_mean(self, tmp_path: Path) -> None:
+        risk = self.risk(tmp_path)
+        (tmp_path / "trades.jsonl").write_bytes(b"")
+        rows = risk.dataset()
+        assert rows.stats["rows"] == 0
+        assert math.isnan(rows.stats["avg_pnl_pct"])
+        assert "normal during bootstrap" in rows.unmet[0]
+
+    def test_from_the_log_to_the_active_model(self, tmp_path: Path) -> None:
+        risk = self.risk(tmp_path)
+        strict = risk.overridden(target={"maxAdverse": 0.002})
+        assert strict.dataset().stats["share.1"] > risk.dataset().stats["share.1"]
+        rows = risk.dataset()
+        bundle = risk.publish(rows, risk.train(rows))
+        models = risk.registry()
+        assert models.list_candidates()[bundle.version]["metrics"]["auc"] > 0.55
+        models.promote_candidate(bundle.version, reason="fewer bad trades")
+        summary = models.get_registry_summary()
+        assert summary["active"] == bundle.version
+        assert summary["promotions"][0]["reason"] == "fewer bad trades"
+        assert not models.list_candidates()

@@ -10,27 +10,35 @@
 (0.739, ())
 >>> fx.publish(rows, candidate).version                             # doctest: +SKIP
 '20170825T010000Z-aa8ddef2'
+>>> fx.registry().list_candidates()                                 # doctest: +SKIP
+{'20170825T010000Z-aa8ddef2': {'metrics': {'auc': 0.739, …}, …}}
 
 Look-ahead: everything is relative to ``asOf``. Rows at the end of the window have no label yet; they are NaN, never filled.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
+from walkforward_core.api.data import DataKind
+from walkforward_core.api.overrides import OverridesError, merged, parse
+from walkforward_core.api.recipe import Overrides
+from walkforward_core.documents import encode
 from walkforward_core.objectstore import open_store
 from walkforward_trainer.data.sources import Access
 from walkforward_trainer.errors import BadConfiguration, BadData, Reason
 from walkforward_trainer.pipeline import prepare_all
 from walkforward_trainer.plan import make_plan
 from walkforward_trainer.publish import publish
-from walkforward_trainer.specfile import instant, load, timestamp
+from walkforward_trainer.registry import Registry
+from walkforward_trainer.specfile import instant, load, run_name, timestamp
 from walkforward_trainer.stages import store_errors
 from walkforward_trainer.train import judge_candidate, make_bundle
 
@@ -50,9 +58,10 @@ __all__ = ["Experiment", "Rows"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """Rows that are ready to train on, with what was found about them."""
+    """Rows that are ready to train on, with what was found about them; ``kind`` is what a row is."""
 
     prepared: Prepared
+    kind: DataKind
 
     @property
     def dataset(self) -> Dataset:
@@ -66,12 +75,18 @@ class Rows:
 
     @property
     def stats(self) -> Mapping[str, float]:
-        """``rows``, ``labelled``, ``share.<class>`` of the labelled ones and ``avg_return``, their mean gross return as a share."""
+        """``rows``, ``labelled``, ``share.<class>`` of the labelled ones and ``avg_return``, their mean gross return as a share.
+
+        Of trades also ``avg_pnl_pct``: the mean of what they made, in their own direction and before costs, in percent.
+        """
         rows = self.dataset
         known = rows.y[rows.known]
-        shares = {f"share.{int(one)}": float(np.mean(known == one)) for one in np.unique(known)}
-        mean = float(np.nanmean(rows.returns[rows.known])) if len(known) else float("nan")
-        return {"rows": float(len(rows)), "labelled": float(len(known)), **shares, "avg_return": mean}
+        found = {"rows": float(len(rows)), "labelled": float(len(known))}
+        found |= {f"share.{int(one)}": float(np.mean(known == one)) for one in np.unique(known)}
+        found["avg_return"] = float(np.nanmean(rows.returns[rows.known])) if len(known) else math.nan
+        if self.kind is DataKind.TRADES:
+            found["avg_pnl_pct"] = 100.0 * float(np.mean(rows.base * rows.returns)) if len(rows) else math.nan
+        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,10 +115,7 @@ class Experiment:
             The file is not what it should be; the message names the field.
         """
         run = load(Path(path), now_ms=time.time_ns() // 1_000_000)
-        if as_of is not None:
-            instant(as_of, "as_of")
-            run = msgspec.structs.replace(run, as_of=as_of)
-        return cls(run=run, allow_file=allow_file)
+        return cls(run=run if as_of is None else _at(run, as_of), allow_file=allow_file)
 
     @property
     def plan(self) -> Plan:
@@ -112,8 +124,19 @@ class Experiment:
 
     def at(self, as_of: str) -> Experiment:
         """Return the same experiment at another instant: a walk forward is a loop over these."""
-        instant(as_of, "as_of")
-        return replace(self, run=msgspec.structs.replace(self.run, as_of=as_of))
+        return replace(self, run=_at(self.run, as_of))
+
+    def overridden(self, **overrides: Any) -> Experiment:
+        """Return the same experiment with other overrides, in the words of ``spec.overrides``; those that are not named stay.
+
+        >>> risk.overridden(target={"maxAdverse": 0.05}, decision={"threshold": 0.6})   # doctest: +SKIP
+
+        Raises
+        ------
+        BadConfiguration
+            A field that overrides do not have, or a value out of its bounds.
+        """
+        return replace(self, run=_overridden(self.run, overrides))
 
     def dataset(self) -> Rows:
         """Return the rows of every symbol, from data to labels.
@@ -124,7 +147,9 @@ class Experiment:
             The data cannot be read, or are not what the spec says.
         """
         now = time.time_ns() // 1_000_000
-        return Rows(prepare_all(self.run, self.plan, self._artifacts(), Access(allow_file=self.allow_file), now_ms=now))
+        plan = self.plan
+        prepared = prepare_all(self.run, plan, self._artifacts(), Access(allow_file=self.allow_file), now_ms=now)
+        return Rows(prepared, plan.kind)
 
     def train(self, rows: Rows, *, force: bool = False) -> Candidate:
         """Return the fitted model, judged by the gates of the spec.
@@ -156,9 +181,29 @@ class Experiment:
             publish(self._artifacts(), bundle, self.run.spec.artifacts.uri)
         return bundle
 
+    def registry(self) -> Registry:
+        """Return the versions below ``spec.artifacts.uri``: to list, to promote with a reason, to keep."""
+        return Registry(self._artifacts(), self.run.spec.artifacts.uri)
+
     def _artifacts(self) -> ObjectStore:
         with store_errors("artifacts.uri"):
             return open_store(self.run.spec.artifacts.uri, allow_file=self.allow_file)
 
     def __repr__(self) -> str:
         return f"Experiment({self.run.retrain.name}, recipe {self.run.spec.recipe}, as of {timestamp(instant(self.run.as_of, 'asOf'))})"
+
+
+def _at(run: RunDocument, as_of: str) -> RunDocument:
+    """Return ``run`` at another instant, as a run of its own: what it tries is counted by itself."""
+    instant(as_of, "as_of")
+    return msgspec.structs.replace(run, as_of=as_of, run=run_name(run.retrain, run.spec, as_of))
+
+
+def _overridden(run: RunDocument, overrides: Mapping[str, Any]) -> RunDocument:
+    """Return ``run`` with ``overrides`` above those of its spec, field by field, as a run of its own."""
+    try:
+        above = msgspec.convert(parse(encode(overrides).decode(), "overrides"), Overrides)
+    except OverridesError as error:
+        raise BadConfiguration(Reason.SPEC_INVALID, str(error)) from error
+    spec = merged(msgspec.structs.replace(run.spec, overrides=above), msgspec.to_builtins(run.spec.overrides))
+    return msgspec.structs.replace(run, spec=spec, run=run_name(run.retrain, spec, run.as_of))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["COMMAND_LINE", "instant", "load", "load_all", "timestamp"]
+__all__ = ["COMMAND_LINE", "instant", "load", "load_all", "run_name", "timestamp"]
 
 T = TypeVar("T")
 
@@ -114,6 +114,11 @@ def timestamp(epoch_ms: int) -> str:
     return moment.isoformat(timespec="seconds" if epoch_ms % 1000 == 0 else "milliseconds").replace("+00:00", "Z")
 
 
+def run_name(owner: RetrainObject, spec: RetrainSpec, as_of: str) -> str:
+    """Return the name of a manual run: another spec and another instant are another run."""
+    return f"{owner.name}-{hashlib.sha256(encode([owner, spec, as_of])).hexdigest()[:8]}"
+
+
 def _retrains(documents: Sequence[Any], source: str) -> list[Mapping[str, Any]]:
     found: list[Mapping[str, Any]] = [
         document for document in documents if isinstance(document, dict) and document.get("kind") == "ModelRetrain"
@@ -150,9 +155,8 @@ def _of_resource(fields: Mapping[str, Any], beside: Sequence[Any], source: str, 
     spec = _with_shared(spec, beside, source)
     as_of = spec.data.as_of or timestamp(now_ms // 1000 * 1000)
     owner = RetrainObject(namespace=metadata.namespace, name=metadata.name, uid=metadata.uid)
-    run = f"{owner.name}-{hashlib.sha256(encode([owner, spec, as_of])).hexdigest()[:8]}"
     trigger = Trigger(id=COMMAND_LINE, kind=TriggerKind.MANUAL)
-    return RunDocument(run=run, retrain=owner, trigger=trigger, as_of=as_of, spec=spec)
+    return RunDocument(run=run_name(owner, spec, as_of), retrain=owner, trigger=trigger, as_of=as_of, spec=spec)
 
 
 def _with_shared(spec: RetrainSpec, beside: Sequence[Any], source: str) -> RetrainSpec:
