@@ -134,7 +134,7 @@ class RunDocument(Document, frozen=True, kw_only=True):
     """``run.json``: one run of the trainer, complete; ``as_of`` RFC 3339 UTC, ``baseline`` the stable model of the following rollout.
 
     ``in_use``: folders of bundles below ``spec.artifacts.uri`` that rollouts name as stable, candidate, previous or pinned; retention
-    leaves them alone.
+    leaves them alone. ``in_use_at``: when that was so; empty where nobody has looked.
     """
 
     NAME: ClassVar[str] = "run"
@@ -150,3 +150,4 @@ class RunDocument(Document, frozen=True, kw_only=True):
     baseline: Baseline | None = None
     part: RunPart = RunPart.WHOLE
     in_use: tuple[str, ...] = ()
+    in_use_at: str = ""

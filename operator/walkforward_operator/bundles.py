@@ -11,32 +11,27 @@ import hashlib
 import logging
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from walkforward_core.bundle import MANIFEST, MODEL, REFERENCE, Manifest, Reference
 from walkforward_core.documents import digest as digest_of
 from walkforward_core.errors import IntegrityError, WalkforwardError
 from walkforward_core.objectstore import within
 from walkforward_core.routing import ModelRef
+from walkforward_operator.pins import Pin, look
 from walkforward_operator.rollout.model import Bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Bundles", "Missing", "Reads"]
+    from walkforward_operator.pins import Reads
+
+__all__ = ["Bundles", "Missing"]
 
 _log: Final = logging.getLogger(__name__)
 _MANIFEST_LIMIT: Final = 1024 * 1024
 _REFERENCE_LIMIT: Final = 16 * 1024 * 1024
 _RETRY_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
-
-
-class Reads(Protocol):
-    """Where objects are read from; :class:`walkforward_operator.objects.Objects` is one."""
-
-    async def read(self, uri: str, *, limit: int) -> bytes:
-        """Return the bytes of an object of at most ``limit`` bytes; raises a ``StoreError``."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +80,10 @@ class Bundles:
         if read.message:
             return Missing(read.message)
         return Missing(f"{uri}{MANIFEST} is being read", fresh=True)
+
+    def pin(self, known: Pin | None, *, generation: int, uri: str, wake: Callable[[], None]) -> Pin:
+        """Return whether retention leaves the bundle at ``uri`` to a rollout; ``known`` is what it was last told."""
+        return look(self._objects, known, generation=generation, uri=uri, wake=wake)
 
     def _read(self, uri: str, digest: str, wake: Callable[[], None], *, reference: bool) -> _Read:
         loop = asyncio.get_running_loop()

@@ -26,7 +26,7 @@ from walkforward_core.api.recipe import (
 )
 from walkforward_core.api.retrain import Artifacts, Retention, Schedule
 from walkforward_operator.cluster.errors import Forbidden
-from walkforward_operator.cluster.kinds import CONFIG_MAP, ROLLOUT
+from walkforward_operator.cluster.kinds import CONFIG_MAP, RETRAIN, ROLLOUT
 from walkforward_operator.retrain.status import ManualOutcome, RetrainPhase
 
 if TYPE_CHECKING:
@@ -278,6 +278,9 @@ async def test_every_bundle_that_anybody_names_is_in_use() -> None:
     made = await document(world)
     assert made.in_use == tuple(f"s3://models/fx/{number}/" for number in range(1, 8))
     assert made.spec.artifacts.retention == Retention(keep_last=3)
+    begun = world.status().run
+    assert begun is not None
+    assert made.in_use_at == begun.started_at, "marks that are younger do not count"
     job = made.run
     world.end(job, 0, world.publish(job))
     await world.settle()
@@ -285,6 +288,14 @@ async def test_every_bundle_that_anybody_names_is_in_use() -> None:
     latest = world.status().latest_bundle
     assert latest is not None
     assert latest.uri in (await document(world)).in_use, "whoever follows takes it up"
+
+
+async def test_what_another_retrain_has_published_below_the_same_address_is_in_use() -> None:
+    world = World()
+    latest = {"version": "9", "uri": "s3://models/fx/9/", "digest": "sha256:1"}
+    world.cluster.put(RETRAIN, {"metadata": {"name": "slow", "namespace": "other"}, "status": {"latestBundle": latest}})
+    world.apply(KEEPING, annotations=manual("a"))
+    assert (await document(world)).in_use == ("s3://models/fx/9/",)
 
 
 @pytest.mark.parametrize("what", ["the watches", "a namespace", "a document"])
@@ -309,7 +320,8 @@ async def test_without_retention_nobody_is_asked() -> None:
     world = World()
     world.cluster.fault = lambda said: Forbidden("no") if said.startswith("list ModelRollout") else None
     world.apply(annotations=manual("a"))
-    assert (await document(world)).in_use == ()
+    made = await document(world)
+    assert (made.in_use, made.in_use_at) == ((), "")
     assert "RetentionSkipped" not in world.told
 
 

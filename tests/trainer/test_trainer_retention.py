@@ -19,14 +19,16 @@ from walkforward_core.api.rollout import BundleReference
 from walkforward_core.bundle import MANIFEST, MODEL, GateRecord, Verdict
 from walkforward_core.documents import digest
 from walkforward_core.errors import Unavailable
-from walkforward_core.objectstore import FileStore
+from walkforward_core.expiry import EXPIRY, Expiry, ExpiryState
+from walkforward_core.objectstore import FileStore, ObjectHead
 from walkforward_core.runs import ResultDocument, RunDocument, RunVerdict
 from walkforward_trainer.__main__ import main
 from walkforward_trainer.conclude import conclude
 from walkforward_trainer.errors import BadConfiguration
+from walkforward_trainer.expiring import GONE_MS, GRACE_MS
 from walkforward_trainer.pipeline import execute
 from walkforward_trainer.registry import Registry
-from walkforward_trainer.retention import KEEP, LEFTOVER_MS, Folder, expired, folders, leftover, protected, sweep
+from walkforward_trainer.retention import KEEP, Folder, expired, folders, leftover, protected, sweep
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 AS_OF = datetime(2024, 6, 1, tzinfo=UTC)
 AS_OF_MS = round(AS_OF.timestamp() * 1000)
 DAY = 86_400_000
+LOOKED = datetime.fromtimestamp(NOW / 1000, UTC).isoformat()
+"""When it was seen which bundles are in use."""
 
 
 def version(days_old: int, name: str = "aaaaaaaa") -> str:
@@ -43,7 +47,7 @@ def version(days_old: int, name: str = "aaaaaaaa") -> str:
 def run(at: Path, *, last: int = 2, age: str = "90d", **changes: Any) -> RunDocument:
     fields = spec(eurusd(), at)
     fields["artifacts"]["retention"] = {"keepLast": last, "maxAge": age}
-    return run_document(fields, "2024-06-01T00:00:00Z", **changes)
+    return run_document(fields, "2024-06-01T00:00:00Z", **({"inUseAt": LOOKED} | changes))
 
 
 def published(name: str = "") -> ResultDocument:
@@ -54,7 +58,17 @@ def there(at: Path) -> set[str]:
     return {path.parent.name for path in at.glob("*/manifest.json")}
 
 
+def aged(at: Path, before_ms: int = 2 * GRACE_MS) -> None:
+    """Let every mark have been written that long before it was seen what is in use."""
+    for path in at.glob(f"*/{EXPIRY}"):
+        os.utime(path, (0, (NOW - before_ms) / 1000))
+
+
 def swept(at: Path, document: RunDocument, result: ResultDocument, *, remove: bool = True, now_ms: int = NOW) -> str:
+    """Sweep twice: by the run that marks, and by one that was told later what is in use; return what the second one says."""
+    if remove:
+        sweep(FileStore(), document, result, now_ms=now_ms, remove=True)
+        aged(at)
     return sweep(FileStore(), document, result, now_ms=now_ms, remove=remove)
 
 
@@ -119,7 +133,7 @@ def test_a_replay_of_the_past_removes_nothing_newer(tmp_path: Path) -> None:
     assert swept(tmp_path, run(tmp_path, last=1, age="1d"), published(version(0))) == ""
 
 
-@pytest.mark.parametrize(("age_ms", "gone"), [(LEFTOVER_MS - 60_000, False), (LEFTOVER_MS + 60_000, True)])
+@pytest.mark.parametrize(("age_ms", "gone"), [(GONE_MS - 60_000, False), (GONE_MS + 60_000, True)])
 def test_leftovers_go_after_a_day(tmp_path: Path, *, age_ms: int, gone: bool) -> None:
     put_bundle(tmp_path, version(0))
     for name in ("model.onnx", "report.html"):
@@ -176,17 +190,86 @@ class Dying(FileStore):
             assert {path.name for path in (self.at / name).iterdir()} >= {"manifest.json", "model.onnx", "golden.json"}
 
 
-@pytest.mark.parametrize("left", range(7))
+@pytest.mark.parametrize("left", range(9))
 def test_killed_after_any_deletion_no_half_bundle_looks_whole_and_the_next_run_clears_up(tmp_path: Path, left: int) -> None:
     for days in (0, 200, 300):
         put_bundle(tmp_path, version(days))
     document = run(tmp_path, last=1)
-    if left < 6:
+    sweep(FileStore(), document, published(version(0)), now_ms=NOW, remove=True)
+    aged(tmp_path)
+    if left < 8:
         with pytest.raises(Unavailable):
             sweep(Dying(tmp_path, left), document, published(version(0)), now_ms=NOW, remove=True)
-    swept(tmp_path, document, published(version(0)), now_ms=round(datetime.now(UTC).timestamp() * 1000) + 2 * DAY)
+    later = round(datetime.now(UTC).timestamp() * 1000) + 2 * DAY
+    sweep(FileStore(), document, published(version(0)), now_ms=later, remove=True)
     assert there(tmp_path) == {version(0)}
     assert [path for path in tmp_path.glob("2*/*") if path.parent.name != version(0)] == []
+
+
+def test_a_run_marks_and_a_later_one_removes(tmp_path: Path) -> None:
+    for days in (0, 200):
+        put_bundle(tmp_path, version(days))
+    document, last = run(tmp_path, last=1), published(version(0))
+    said = f"retention marked for a later run to remove {version(200)}"
+    assert sweep(FileStore(), document, last, now_ms=NOW, remove=True) == said
+    for before_ms in (-60_000, 0, GRACE_MS - 60_000):
+        aged(tmp_path, before_ms)
+        assert sweep(FileStore(), document, last, now_ms=NOW + DAY, remove=True) == said, "the mark is too young"
+    assert there(tmp_path) == {version(0), version(200)}
+    aged(tmp_path, GRACE_MS + 60_000)
+    assert sweep(FileStore(), document, last, now_ms=NOW, remove=True) == f"retention removed old bundles {version(200)}"
+
+
+@pytest.mark.parametrize("why", ["in use", "kept", "active", "another rule"])
+def test_a_marked_bundle_that_is_wanted_is_spared_and_later_needs_a_new_mark(tmp_path: Path, why: str) -> None:
+    for days in (0, 200):
+        put_bundle(tmp_path, version(days))
+    last, old = published(version(0)), version(200)
+    sweep(FileStore(), run(tmp_path, last=1), last, now_ms=NOW, remove=True)
+    aged(tmp_path)
+    spared = run(tmp_path, last=2 if why == "another rule" else 1, inUse=[f"{tmp_path.as_uri()}/{old}/"] if why == "in use" else [])
+    if why == "kept":
+        assert main(["keep", old, "--artifacts", tmp_path.as_uri(), "--allow-file", "--reason", "the first one"]) == 0
+    if why == "active":
+        registry(tmp_path).promote_candidate(old, reason="a test")
+    assert sweep(FileStore(), spared, last, now_ms=NOW, remove=True) == ""
+    mark = Expiry.parse((tmp_path / old / EXPIRY).read_bytes())
+    assert mark.state is ExpiryState.SPARED
+    assert "expiring" not in next(entry.marks for entry in registry(tmp_path).versions() if entry.version == old)
+    for name in (KEEP, "../ACTIVE.json"):
+        (tmp_path / old / name).unlink(missing_ok=True)
+    aged(tmp_path)
+    assert sweep(FileStore(), run(tmp_path, last=1), last, now_ms=NOW, remove=True).startswith("retention marked")
+    assert "expiring" in next(entry.marks for entry in registry(tmp_path).versions() if entry.version == old)
+
+
+def test_what_is_being_removed_can_neither_be_kept_nor_promoted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put_bundle(tmp_path, version(200))
+    FileStore().put(f"{tmp_path.as_uri()}/{version(200)}/{EXPIRY}", Expiry(state=ExpiryState.REMOVING, by="fx-9").to_bytes())
+    now = Registry(FileStore(), tmp_path.as_uri())
+    with pytest.raises(BadConfiguration, match="removes it at this moment"):
+        now.promote_candidate(version(200), reason="a test")
+    assert not (tmp_path / "ACTIVE.json").exists()
+    assert main(["keep", version(200), "--artifacts", tmp_path.as_uri(), "--allow-file", "--reason", "late"]) == 78
+    assert "removes it at this moment" in capsys.readouterr().err
+    assert main(["keep", version(7), "--artifacts", tmp_path.as_uri(), "--allow-file", "--reason", "x"]) == 78
+
+
+def test_of_two_that_change_a_mark_at_once_one_knows_that_it_has_lost(tmp_path: Path) -> None:
+    """Whoever spares a bundle between another's look and its removal keeps it."""
+
+    class Meanwhile(FileStore):
+        def put(self, uri: str, data: bytes, *, create_only: bool = False, if_match: str | None = None) -> str:
+            if if_match is not None and Expiry.parse(data).state is ExpiryState.REMOVING:
+                registry(tmp_path).keep(version(200), reason="just in time")
+            return super().put(uri, data, create_only=create_only, if_match=if_match)
+
+    for days in (0, 200):
+        put_bundle(tmp_path, version(days))
+    sweep(FileStore(), run(tmp_path, last=1), published(version(0)), now_ms=NOW, remove=True)
+    aged(tmp_path)
+    sweep(Meanwhile(), run(tmp_path, last=1), published(version(0)), now_ms=NOW, remove=True)
+    assert there(tmp_path) == {version(0), version(200)}
 
 
 def test_a_dry_run_only_says_what_would_go(tmp_path: Path) -> None:
@@ -209,25 +292,35 @@ class Bucket(FileStore):
     def list(self, prefix: str) -> list[str]:
         return [uri.replace(self.at, "s3://models") for uri in super().list(prefix.replace("s3://models", self.at))]
 
+    def head(self, uri: str) -> ObjectHead:
+        return super().head(uri.replace("s3://models", self.at))
+
+    def put(self, uri: str, data: bytes, *, create_only: bool = False, if_match: str | None = None) -> str:
+        return super().put(uri.replace("s3://models", self.at), data, create_only=create_only, if_match=if_match)
+
     def delete(self, uri: str) -> None:
         super().delete(uri.replace("s3://models", self.at))
 
 
-@pytest.mark.parametrize(("trigger", "gone"), [("command-line", False), ("t-1", True)])
-def test_who_is_not_told_what_is_in_use_removes_nothing_that_others_share(tmp_path: Path, *, trigger: str, gone: bool) -> None:
+@pytest.mark.parametrize("looked", ["", LOOKED])
+def test_who_is_not_told_what_is_in_use_removes_nothing_that_others_share(tmp_path: Path, looked: str) -> None:
     for days in (0, 200):
         put_bundle(tmp_path, version(days))
-    document = run(tmp_path, last=1, trigger={"id": trigger, "kind": "Manual"})
+    FileStore().put(f"{tmp_path.as_uri()}/{version(200)}/{EXPIRY}", Expiry(state=ExpiryState.EXPIRING, by="fx-0").to_bytes())
+    aged(tmp_path)
+    document = run(tmp_path, last=1, trigger={"id": "command-line", "kind": "Manual"}, inUseAt=looked)
     artifacts = replace(document.spec.artifacts, uri="s3://models")
     document = replace(document, spec=replace(document.spec, artifacts=artifacts))
     said = sweep(Bucket(tmp_path), document, published(version(0)), now_ms=NOW, remove=True)
-    assert (there(tmp_path) == {version(0)}) is gone
-    assert said.startswith("retention removed" if gone else "retention would remove")
+    assert (there(tmp_path) == {version(0)}) is bool(looked)
+    assert said.startswith("retention removed" if looked else "retention would remove")
 
 
 def test_a_store_that_forbids_deletion_does_not_fail_the_run(tmp_path: Path) -> None:
     for days in (0, 200):
         put_bundle(tmp_path, version(days))
+    FileStore().put(f"{tmp_path.as_uri()}/{version(200)}/{EXPIRY}", Expiry(state=ExpiryState.EXPIRING, by="fx-0").to_bytes())
+    aged(tmp_path)
     result = conclude(run(tmp_path, last=1), Dying(tmp_path, 0), published(version(0)), (), now_ms=NOW, env={})
     assert (result.verdict, result.message) == (RunVerdict.PUBLISHED, "retention: killed")
 
@@ -246,7 +339,9 @@ def test_a_whole_run_clears_up_behind_itself(tmp_path: Path) -> None:
         put_bundle(tmp_path, name)
     fields = spec(eurusd(), tmp_path)
     fields["artifacts"]["retention"] = {"keepLast": 1, "maxAge": "90d"}
-    document = run_document(fields, inUse=[f"{tmp_path.as_uri()}/{used}/"])
+    document = run_document(fields, inUse=[f"{tmp_path.as_uri()}/{used}/"], inUseAt=LOOKED)
+    FileStore().put(f"{tmp_path.as_uri()}/{old}/{EXPIRY}", Expiry(state=ExpiryState.EXPIRING, by="fx-0").to_bytes())
+    aged(tmp_path)
     dry, _ = execute(replace(document, mode=type(document.mode).DRY_RUN), allow_file=True, now_ms=NOW)
     assert "retention" not in dry.message, "one of the two is in use, the other the newest so far"
     result, code = execute(document, allow_file=True, now_ms=NOW)

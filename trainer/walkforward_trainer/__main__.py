@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.command == "list":
         return _list(options)
+    if options.command == "keep":
+        return _keep(options)
     if options.command == "download":
         return _download(options)
     try:
@@ -65,6 +67,21 @@ def _list(options: argparse.Namespace) -> int:
         print(f"{error.reason}: {error}", file=sys.stderr)
         return int(error.code)
     print(json.format(json.encode(entries), indent=2).decode() if options.json else table(entries))
+    return 0
+
+
+def _keep(options: argparse.Namespace) -> int:
+    """Keep a version for ever: no run either."""
+    from walkforward_trainer.registry import Registry  # noqa: PLC0415 - a run needs none of it
+
+    try:
+        with store_errors("--artifacts"):
+            store = open_store(options.artifacts, allow_file=_allows_file(options))
+            Registry(store, options.artifacts).keep(options.version, reason=options.reason)
+    except RunError as error:
+        print(f"{error.reason}: {error}", file=sys.stderr)
+        return int(error.code)
+    print(f"{options.version} is kept: retention passes it by")
     return 0
 
 
@@ -134,6 +151,11 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--artifacts", required=True, metavar="URI", help="spec.artifacts.uri of the ModelRetrain")
     listing.add_argument("--json", action="store_true", help="everything, as JSON")
     listing.add_argument("--allow-file", action="store_true", help=f"allow file:// addresses (also {FILE_VARIABLE}=1)")
+    keep = commands.add_parser("keep", help="keep a published version for ever, also one that retention has marked")
+    keep.add_argument("version", help="as list prints it")
+    keep.add_argument("--artifacts", required=True, metavar="URI", help="spec.artifacts.uri of the ModelRetrain")
+    keep.add_argument("--reason", required=True, help="why; it is written beside the bundle")
+    keep.add_argument("--allow-file", action="store_true", help=f"allow file:// addresses (also {FILE_VARIABLE}=1)")
     bars = commands.add_parser(
         "download", help="bars from an exchange by ccxt, as Parquet in date partitions; goes on where it was cut off"
     )

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from walkforward_core.bundle import MANIFEST, Manifest
 from walkforward_core.documents import Document, digest
 from walkforward_core.errors import DocumentError, NotFound
+from walkforward_core.expiry import EXPIRY, Expiry, ExpiryState
 from walkforward_core.objectstore import create
 from walkforward_trainer.errors import BadConfiguration, Reason
+from walkforward_trainer.expiring import spare
 from walkforward_trainer.pointer import move_forward
 from walkforward_trainer.publish import POINTER, Latest
 from walkforward_trainer.retention import ACTIVE, KEEP, bundle_folders
@@ -112,6 +114,7 @@ class Registry:
             why = entry.flaw if entry else f"there is no such version below {self._root}"
             raise BadConfiguration(Reason.SPEC_INVALID, f"promote {version}: {why}; see walkforward-trainer list")
         at = self._now().astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        self._spare(version, by or "promote")
         made = Promotion(version=version, uri=entry.uri, digest=entry.digest, reason=reason, by=by, at=at)
         # the record first: an active model that nobody can explain would be worse than an explanation of nothing
         name = at.replace("-", "").replace(":", "")
@@ -120,10 +123,23 @@ class Registry:
         return made
 
     def keep(self, version: str, *, reason: str) -> None:
-        """Keep ``version`` for ever: retention passes it by."""
+        """Keep ``version`` for ever: retention passes it by, and a rollout may take it up though it was marked.
+
+        Raises
+        ------
+        BadConfiguration
+            No such version, or a run removes it at this moment.
+        StoreError
+            The store did not do as asked.
+        """
         if version not in {entry.version for entry in self.versions()}:
             raise BadConfiguration(Reason.SPEC_INVALID, f"keep {version}: there is no such version below {self._root}")
         self._store.put(f"{self._root}/{version}/{KEEP}", reason.encode())
+        self._spare(version, "keep")
+
+    def _spare(self, version: str, by: str) -> None:
+        if not spare(self._store, f"{self._root}/{version}/", by, now_ms=round(self._now().timestamp() * 1000)):
+            raise BadConfiguration(Reason.SPEC_INVALID, f"{version}: a run removes it at this moment; take another version")
 
     def active(self) -> Promotion | None:
         """Return what a person made active, None if nobody has."""
@@ -156,7 +172,12 @@ class Registry:
     def _entry(self, folder: Folder, active: str, latest: str) -> Entry:
         marks = [
             name
-            for name, is_so in (("active", folder.version == active), ("latest", folder.version == latest), ("kept", folder.kept))
+            for name, is_so in (
+                ("active", folder.version == active),
+                ("latest", folder.version == latest),
+                ("kept", folder.kept),
+                ("expiring", folder.marked and self._expires(folder)),
+            )
             if is_so
         ]
         try:
@@ -167,6 +188,13 @@ class Registry:
         skipped = [gate.name for gate in found.gates if gate.forced]
         verdict = f"Published ({', '.join(skipped)} skipped)" if skipped else "Published"
         return Entry(folder.version, folder.uri, digest(raw), found.data.as_of, found.retrain.run, verdict, found.metrics, tuple(marks))
+
+    def _expires(self, folder: Folder) -> bool:
+        try:
+            found = Expiry.parse(self._store.get(folder.uri + EXPIRY), source=folder.uri + EXPIRY)
+        except NotFound:
+            return False
+        return found.state is not ExpiryState.SPARED
 
 
 def table(entries: Iterable[Entry]) -> str:

@@ -1,5 +1,8 @@
 """Old bundles that go after a run that published: the decision is pure, the deletion leaves no half bundle that looks whole.
 
+A run marks what may go; a later run that was told what is in use when the mark was there already removes it. So nothing is removed that a
+rollout has taken up since a run began (:mod:`walkforward_core.expiry`).
+
 A bundle is one as long as it has its ``manifest.json``: that goes first, so a reader sees all of it or nothing. A run that is killed in
 between leaves files without a manifest, which nobody reads and a later run removes.
 """
@@ -16,6 +19,8 @@ from walkforward_core.bundle import MANIFEST
 from walkforward_core.documents import Part, decode
 from walkforward_core.durations import parse_ms
 from walkforward_core.errors import DocumentError, NotFound
+from walkforward_core.expiry import EXPIRY
+from walkforward_trainer.expiring import GONE_MS, mark, spare, take
 from walkforward_trainer.publish import POINTER
 from walkforward_trainer.specfile import COMMAND_LINE
 
@@ -33,10 +38,9 @@ ACTIVE: Final = "ACTIVE.json"
 KEEP: Final = "KEEP"
 """An object of this name in a bundle's folder keeps it for ever; its content, if any, says why."""
 VERSION: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
+LEFTOVERS: Final = "leftovers of runs that did not finish"
 CENTURIES: Final = ("19", "20", "21")
 """Versions begin with a year: so listing them passes by the folders of runs and audits, which are many more."""
-LEFTOVER_MS: Final = 86_400_000
-"""Files without a manifest that nobody has written for this long are of a run that is gone."""
 
 
 class Pointer(Part, frozen=True, kw_only=True):
@@ -62,6 +66,11 @@ class Folder:
     def kept(self) -> bool:
         """Whether a person keeps it."""
         return KEEP in self.names
+
+    @property
+    def marked(self) -> bool:
+        """Whether a run has marked it, or has taken the mark back."""
+        return EXPIRY in self.names
 
     @property
     def as_of_ms(self) -> int:
@@ -97,7 +106,7 @@ def leftover(found: Iterable[Folder], modified_ms: Mapping[str, int], *, keep: f
         if not folder.whole
         and not folder.kept
         and folder.version not in keep
-        and now_ms - modified_ms.get(folder.version, now_ms) > LEFTOVER_MS
+        and now_ms - modified_ms.get(folder.version, now_ms) > GONE_MS
     ]
 
 
@@ -121,12 +130,12 @@ def protected(store: ObjectStore, run: RunDocument, published: str = "") -> froz
 
 
 def sweep(store: ObjectStore, run: RunDocument, result: ResultDocument, *, now_ms: int, remove: bool) -> str:
-    """Remove what may go, or only say what would; return a sentence, empty where there is nothing to say.
+    """Mark what may go and remove what is ripe, or only say what would; return a sentence, empty where there is nothing to say.
 
     Raises
     ------
-    StoreError
-        The store did not do as asked; what was removed by then is gone, and whole bundles are whole.
+    StoreError, DocumentError
+        The store did not do as asked, or a mark cannot be read; what was removed by then is gone, and whole bundles are whole.
     """
     rule = run.spec.artifacts.retention
     if rule is None:
@@ -136,25 +145,46 @@ def sweep(store: ObjectStore, run: RunDocument, result: ResultDocument, *, now_m
     except DocumentError as error:
         return f"retention: nothing was removed, since {error}"
     found = bundle_folders(store, run.spec.artifacts.uri)
-    as_of_ms = round(datetime.fromisoformat(run.as_of).timestamp() * 1000)
-    old = expired(found, rule, keep=keep, as_of_ms=as_of_ms)
+    old = expired(found, rule, keep=keep, as_of_ms=_ms(run.as_of))
     debris = leftover(found, _modified(store, found), keep=keep, now_ms=now_ms)
-    if not old and not debris:
-        return ""
-    kinds = (("old bundles", old), ("leftovers of runs that did not finish", debris))
-    said = "; ".join(f"{kind} {', '.join(folder.version for folder in gone)}" for kind, gone in kinds if gone)
-    if not remove:
-        return f"retention would remove {said}"
-    if run.trigger.id == COMMAND_LINE and not run.spec.artifacts.uri.startswith("file:"):
-        return f"retention would remove {said}; a run from the command line does not, since it is not told which bundles are in use"
-    for folder in [*old, *debris]:
+    used_ms = _used_ms(run, now_ms)
+    if not remove or used_ms is None:
+        said = _list(("old bundles", old), (LEFTOVERS, debris))
+        untold = "; it does not, since it was not told which bundles are in use" if remove else ""
+        return f"retention would remove {said}{untold}" if said else ""
+    for folder in found:
+        if folder.whole and folder.marked and folder not in old:
+            spare(store, folder.uri, run.run, now_ms=now_ms)
+    gone = [folder for folder in old if folder.marked and take(store, folder.uri, run.run, used_ms=used_ms, now_ms=now_ms)]
+    marked = [folder for folder in old if folder not in gone]
+    for folder in marked:
+        mark(store, folder.uri, run.run)
+    for folder in [*gone, *debris]:
         _remove(store, folder)
-    return f"retention removed {said}"
+    removed, waiting = _list(("old bundles", gone), (LEFTOVERS, debris)), _list(("for a later run to remove", marked))
+    parts = [f"removed {removed}"] * bool(removed) + [f"marked {waiting}"] * bool(waiting)
+    return f"retention {', '.join(parts)}" if parts else ""
+
+
+def _list(*kinds: tuple[str, list[Folder]]) -> str:
+    return "; ".join(f"{kind} {', '.join(folder.version for folder in some)}" for kind, some in kinds if some)
+
+
+def _used_ms(run: RunDocument, now_ms: int) -> int | None:
+    """Return when it was seen which bundles are in use: files of this machine are used by no rollout; None where nobody has looked."""
+    if run.in_use_at:
+        return _ms(run.in_use_at)
+    alone = run.trigger.id == COMMAND_LINE and run.spec.artifacts.uri.startswith("file:")
+    return now_ms if alone else None
+
+
+def _ms(stamp: str) -> int:
+    return round(datetime.fromisoformat(stamp).timestamp() * 1000)
 
 
 def _remove(store: ObjectStore, folder: Folder) -> None:
-    """Remove a folder: its manifest first, so that from then on it is no bundle."""
-    for name in sorted(folder.names, key=lambda name: (name != MANIFEST, name)):
+    """Remove a folder: its manifest first, so that from then on it is no bundle, and its mark last, so that nobody takes up a part."""
+    for name in sorted(folder.names, key=lambda name: (name != MANIFEST, name == EXPIRY, name)):
         store.delete(folder.uri + name)
 
 

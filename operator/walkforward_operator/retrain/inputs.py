@@ -12,7 +12,7 @@ from walkforward_core.api.overrides import OverridesError, parse, text_of
 from walkforward_core.names import routing_name
 from walkforward_core.objectstore import within
 from walkforward_operator.cluster.errors import ClusterError, NotFound
-from walkforward_operator.cluster.kinds import CONFIG_MAP, ROLLOUT
+from walkforward_operator.cluster.kinds import CONFIG_MAP, RETRAIN, ROLLOUT
 from walkforward_operator.retrain.allowed import Problem
 from walkforward_operator.retrain.model import Inputs
 from walkforward_operator.retrain.reasons import RetrainReason
@@ -91,9 +91,10 @@ class _Incomplete(Exception):  # noqa: N818 - says what is the case
 
 
 async def _in_use(cluster: Reader, neighbours: Neighbours) -> set[str]:
-    """Return every bundle that a rollout or a routing document names, in all namespaces that this operator looks after.
+    """Return every bundle that a rollout, a routing document or a retrain names, in all namespaces that this operator looks after.
 
-    Rollouts are asked for: a walk may have begun a moment ago. A routing document outlives its rollout, and stable goes on serving.
+    Rollouts are asked for: a walk may have begun a moment ago. A routing document outlives its rollout, and stable goes on serving. What a
+    retrain has published last, whoever follows it takes up.
     """
     if not neighbours.complete():
         raise _Incomplete("the watches are not up")
@@ -101,8 +102,11 @@ async def _in_use(cluster: Reader, neighbours: Neighbours) -> set[str]:
     for namespace in neighbours.namespaces:
         try:
             rollouts = await cluster.list(ROLLOUT, namespace)
+            retrains = await cluster.list(RETRAIN, namespace)
         except ClusterError as error:
-            raise _Incomplete(f"ModelRollouts of {namespace}: {error}") from error
+            raise _Incomplete(f"ModelRollouts and ModelRetrains of {namespace}: {error}") from error
+        for body in retrains:
+            found.update(_uris((body.get("status") or {}).get("latestBundle")))
         for body in rollouts:
             found.update(_uris([body.get("spec", {}).get("source"), body.get("status")]))
     for body in neighbours.config_maps():

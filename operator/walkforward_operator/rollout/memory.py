@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from walkforward_operator.cluster.protocol import Cluster
     from walkforward_operator.evidence.client import Pods
     from walkforward_operator.metrics import Metrics
+    from walkforward_operator.pins import Pin
     from walkforward_operator.rollout.model import Pod
     from walkforward_operator.rollout.see import Seen
     from walkforward_operator.rollout.status import RolloutPhase
@@ -48,6 +49,8 @@ class Memory:
     aborted: tuple[float, str] | None = None
     """When an abort was written, on the loop's clock, and the digest of its document."""
     evidence: tuple[Bank, tuple[object, ...], Evidence] | None = None
+    pin: Pin | None = None
+    """Whether retention leaves the bundle of ``spec.source.bundle`` to this rollout."""
 
     @classmethod
     def of(cls, uid: str, pods: Pods, cluster: Cluster, *, metrics: Metrics, wake: Callable[[], None]) -> Self:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Final
 from walkforward_core.evidence import Evidence
 from walkforward_core.routing import RolloutRef
 from walkforward_operator.bundles import Missing
-from walkforward_operator.cluster.errors import Forbidden, NotFound
-from walkforward_operator.cluster.kinds import NAMESPACE
+from walkforward_operator.cluster.namespaces import goes
 from walkforward_operator.evidence.keeper import WalkKey
 from walkforward_operator.reasons import Reason
 from walkforward_operator.rollout.attendant import Need
@@ -65,7 +64,7 @@ class Eyes:
         routing = _own_document(subject, around)
         places = tuple(sorted((place for item in around.pods if (place := place_of(item)) is not None), key=lambda place: place.uid))
         need = _need(subject, around, routing, places)
-        source, fresh_source = self._source(subject, around, routing, memory.wake)
+        source, fresh_source = self._source(subject, around, routing, memory)
         bundles, fresh = self._known_bundles(subject, routing, memory.wake)
         age = memory.attendant.poll_age()
         ref = RolloutRef(namespace=rollout.namespace, name=rollout.name, uid=rollout.uid)
@@ -87,9 +86,7 @@ class Eyes:
         deployment = rollout.spec.target.deployment if rollout.spec is not None else ""
         return Seen(observation, need, places, ref, deployment, loading)
 
-    def _source(
-        self, subject: Subject, around: Surroundings, routing: RoutingDocument | None, wake: Callable[[], None]
-    ) -> tuple[Source, bool]:
+    def _source(self, subject: Subject, around: Surroundings, routing: RoutingDocument | None, memory: Memory) -> tuple[Source, bool]:
         spec = subject.rollout.spec
         if spec is None:
             return Source(), False
@@ -107,7 +104,12 @@ class Eyes:
             uri, digest, run = latest["uri"], latest["digest"], latest.get("run", "")
             at_ms = round(datetime.fromisoformat(latest["at"]).timestamp() * 1000) if latest.get("at") else 0
         serves = routing is not None and routing.stable is not None and routing.stable.digest == digest
-        found = self._bundles.get(uri, digest, reference=not serves, wake=wake)
+        found = self._bundles.get(uri, digest, reference=not serves, wake=memory.wake)
+        if not isinstance(found, Missing) and spec.source.bundle is not None and digest not in _taken_up(subject, routing):
+            # retention must not remove under our hands what is taken up now
+            memory.pin = self._bundles.pin(memory.pin, generation=subject.rollout.generation, uri=uri, wake=memory.wake)
+            if not memory.pin.free:
+                found = Missing(memory.pin.message, fresh=not memory.pin.message)
         if isinstance(found, Missing):
             return Source(run=run, at_ms=at_ms, reason=Reason.SOURCE_UNAVAILABLE, message=found.message), found.fresh
         return Source(found, run=run, at_ms=at_ms), False
@@ -137,22 +139,20 @@ class Eyes:
 
     async def _terminating(self, subject: Subject) -> bool:
         """Whether the namespace is going: only asked while the rollout is being deleted."""
-        return subject.rollout.deleting_since_ms is not None and await self.goes(subject.rollout.namespace)
-
-    async def goes(self, namespace: str) -> bool:
-        """Return whether a namespace is being deleted, or is gone."""
-        try:
-            found = await self._cluster.get(NAMESPACE, "", namespace)
-        except NotFound:
-            return True
-        except Forbidden:
-            return False  # without the right to look, the deadline of the deletion is what ends it
-        return "deletionTimestamp" in found["metadata"]
+        return subject.rollout.deleting_since_ms is not None and await goes(self._cluster, subject.rollout.namespace)
 
 
 def _own_document(subject: Subject, around: Surroundings) -> RoutingDocument | None:
     found = around.found
     return found.routing if found is not None and found.owner_uid == subject.rollout.uid else None
+
+
+def _taken_up(subject: Subject, routing: RoutingDocument | None) -> set[str]:
+    """Return the digests of the models that serve or are on trial: every run is told that they are in use."""
+    walk, stable = subject.status.walk, subject.status.stable
+    in_status = (stable, walk.model if walk is not None else None)
+    in_document = (routing.stable, routing.candidate, routing.previous) if routing is not None else ()
+    return {model.digest for model in (*in_status, *in_document) if model is not None}
 
 
 def _need(subject: Subject, around: Surroundings, routing: RoutingDocument | None, places: tuple[Place, ...]) -> Need:
