@@ -97,8 +97,19 @@ _REMEDIES: Final = {
     "profitFactor": "the edge does not pay its costs: check feeBps and slippage, or a longer horizon",
     "winRate": "raise the decision's threshold so that only strong scores are traded, or look for better features",
     "kelly": "wins are too rare or too small for what is lost, at least as far as so few trades can tell: more trades, or trade less often",
-    "distribution": "adjust the class target or the label's threshold, get more data, tune the hyper-parameters, review the labels; the "
-    "limits stay",
+    **{
+        f"distribution.{side}{end}Pct": "review the labels' threshold and the class target (its weights), or take a longer window: in a "
+        "short test one side comes more often by luck; the limit stays"
+        for side in ("min", "max")
+        for end in ("Down", "Up")
+    },
+    "distribution.maxNeutralPct": "nearly everything is neutral: a lower threshold of the label, or a class target (its weights) with less "
+    "of it; the limit stays",
+    "distribution.minConfMean": "it is not sure enough: more data, better features, tuned hyper-parameters; the limit stays",
+    "distribution.minPctAboveConf060": "it is hardly ever sure: more data, better features, tuned hyper-parameters; the limit stays",
+    "distribution.minAlphaMean": "down and up look alike to it: review the labels, better features, more data; the limit stays",
+    "distribution.minEligibilityPct": "too few rows may be traded: see confidence, alpha and neutral above, and forensic_report.txt; "
+    "the limit stays",
     "leakage": "look for features that know the answer: joins by period instead of publication, centred windows, filled tails",
     "maxDegradation": "keep the live model: this one knows less; look at what changed in data and features since",
     "delta": "the candidate answers otherwise than the live model: look at what changed in data and features since",
@@ -244,7 +255,7 @@ def _record(limit: _Limit, value: float | None, *, baseline: bool) -> GateRecord
         threshold=limit.limit,
         verdict=Verdict.PASS if passed else Verdict.FAIL,
         message=f"{'relative loss of AUC ' if name == 'maxDegradation' else ''}{value:.4g} {sign} {limit.limit:.4g}",
-        remedy="" if passed else _REMEDIES[_gate(name)],
+        remedy="" if passed else _REMEDIES.get(name) or _REMEDIES[_gate(name)],
     )
 
 

@@ -126,5 +126,5 @@ def test_a_rejection_names_limit_value_and_remedy() -> None:
     )
     text = rejection(run, said)
     assert "distribution.minUpPct: 0.2, limit 0.3" in text
-    assert "adjust the class target" in text
+    assert "the class target (its weights)" in text
     assert "leakage.shuffledAuc" in text, "its value was left out, there is room for eight"

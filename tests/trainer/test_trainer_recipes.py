@@ -93,16 +93,22 @@ def test_the_documented_numbers_of_ohlcv_direction() -> None:
 
 
 @pytest.mark.parametrize(
-    ("timeframe", "shares", "bars"),
-    [("5m", (0.4, 0.2, 0.4), 288), ("1h", (0.45, 0.1, 0.45), 168), ("12h", (0.4, 0.2, 0.4), 60), ("24h", (0.45, 0.1, 0.45), 60)],
+    ("timeframe", "shares", "bars", "fresh"),
+    [
+        ("5m", (0.4, 0.2, 0.4), 288, "1d"),
+        ("1h", (0.45, 0.1, 0.45), 168, "3d"),
+        ("12h", (0.4, 0.2, 0.4), 60, "4d"),
+        ("24h", (0.45, 0.1, 0.45), 60, "5d"),
+    ],
 )
-def test_each_timeframe_has_its_own_methodology(timeframe: str, shares: tuple[float, ...], bars: int) -> None:
+def test_each_timeframe_has_its_own_methodology(timeframe: str, shares: tuple[float, ...], bars: int, fresh: str) -> None:
     profiles = BUILT_IN["multi-timeframe"].profiles
     recipe = profiles[timeframe]
     wanted = recipe.target.class_target
     assert wanted is not None
     assert (wanted.down, wanted.neutral, wanted.up) == shares
     assert (recipe.target.threshold, recipe.target.volatility_scale, recipe.target.volatility_bars) == (1.5, "Bar", bars)
+    assert recipe.quality.max_staleness == fresh
     assert len(set(recipe.features)) == 17
     others = [profile.features for name, profile in profiles.items() if {name, timeframe} not in ({"24h", "1d"}, {timeframe})]
     assert recipe.features not in others, "one methodology for all is a cause of its own"

@@ -158,7 +158,8 @@ def _imbalance(rows: Dataset, evidence: Evidence, plan: Plan) -> Finding:
 
 
 def _calibration(metrics: Mapping[str, float]) -> Finding:
-    error = metrics.get("ece", float("nan"))
+    # under the weights of the class target the probabilities are of a market with those shares, and are held to that
+    error = metrics.get("weighted.ece", metrics.get("ece", float("nan")))
     numbers = f"expected calibration error {error:.3f}, {MISCALIBRATED:g} is much"
     return Finding(Cause.POOR_CALIBRATION, found=bool(error > MISCALIBRATED), numbers=numbers)
 

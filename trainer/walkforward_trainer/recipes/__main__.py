@@ -79,10 +79,21 @@ def _timeframes() -> str:
                 f"{shares.down:.0%} / {shares.neutral:.0%} / {shares.up:.0%}",
                 f"≥ {limits.min_conf_mean:.2f}",
                 f"≥ {limits.min_eligibility_pct:.0%}",
+                profile.quality.max_staleness,
                 " ".join(f"`{feature}`" for feature in profile.features),
             ]
         )
-    head = ("`timeframe`", "role", "horizon", "threshold", "class target down / neutral / up", "mean confidence", "eligible", "features")
+    head = (
+        "`timeframe`",
+        "role",
+        "horizon",
+        "threshold",
+        "class target down / neutral / up",
+        "mean confidence",
+        "eligible",
+        "newest bar",
+        "features",
+    )
     return _markdown(head, rows)
 
 

@@ -4,7 +4,8 @@ A random forest, boosted trees and a linear model, joined by a logistic meta mod
 of them has seen: 70 % train, 15 % calibrate, 15 % test, and the very model that was tested is shipped. Sample weights lead to the class
 target of the timeframe, and neutral is predicted as often as that asks (:mod:`walkforward_trainer.balance`).
 
-`data.timeframe` chooses features, the volatility that the label's threshold follows, class target and gates, so each timeframe is a
+`data.timeframe` chooses features, the volatility that the label's threshold follows, class target, how old the newest bar may be (a
+weekend, but for 5m) and gates, so each timeframe is a
 ModelRetrain of its own with a rollout of its own. Twenty bars are an hour and a half of 5m and a month of 24h: the same columns are not the
 same question, and one methodology for all is a known cause of models of no use.
 """
@@ -17,7 +18,7 @@ from typing import Final
 from walkforward_core.api.recipe import ClassShares, Scheme, VolatilityScale
 from walkforward_core.features import TECHNICAL_17
 from walkforward_trainer.recipes.recipe import Recipe
-from walkforward_trainer.resolved import Model, Target, Validation
+from walkforward_trainer.resolved import Model, Quality, Target, Validation
 
 __all__ = ["MULTI_TIMEFRAME", "ROLES"]
 
@@ -52,8 +53,9 @@ STRATEGY_17: Final = (
 """A day's model: trend and money flow over a month to most of a year."""
 
 
-def _profile(features: tuple[str, ...], volatility_bars: int, shares: ClassShares) -> Recipe:
-    return replace(EXECUTION, features=features, target=replace(EXECUTION.target, volatility_bars=volatility_bars, class_target=shares))
+def _profile(features: tuple[str, ...], volatility_bars: int, shares: ClassShares, fresh: str) -> Recipe:
+    target = replace(EXECUTION.target, volatility_bars=volatility_bars, class_target=shares)
+    return replace(EXECUTION, features=features, target=target, quality=replace(EXECUTION.quality, max_staleness=fresh))
 
 
 EXECUTION: Final = Recipe(
@@ -70,17 +72,18 @@ EXECUTION: Final = Recipe(
     model=Model(trees=100, depth=5),
     validation=Validation(scheme=Scheme.HOLDOUT, embargo="24h", train_share=0.7, calibration_share=0.15),
     threshold=0.60,
+    quality=Quality(max_staleness="1d"),
     checks=("leakage", "forensic"),
 )
 """5m, and timeframes that are not documented."""
-STRATEGY: Final = _profile(STRATEGY_17, _QUARTER_OF_24H, DECIDED)
+STRATEGY: Final = _profile(STRATEGY_17, _QUARTER_OF_24H, DECIDED, fresh="5d")
 
 MULTI_TIMEFRAME: Final = replace(
     EXECUTION,
     profiles={
         "5m": EXECUTION,
-        "1h": _profile(TACTICS_17, _WEEK_OF_1H, DECIDED),
-        "12h": _profile(REGIME_17, _MONTH_OF_12H, BALANCED),
+        "1h": _profile(TACTICS_17, _WEEK_OF_1H, DECIDED, fresh="3d"),
+        "12h": _profile(REGIME_17, _MONTH_OF_12H, BALANCED, fresh="4d"),
         "24h": STRATEGY,
         "1d": STRATEGY,
     },
