@@ -6,12 +6,12 @@ PASS, or the gates that failed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from walkforward_core.api.recipe import Scheme
 from walkforward_core.bundle import Verdict
-from walkforward_core.durations import parse_ms
 from walkforward_core.offline import blocking, explain
 from walkforward_trainer.models.parts import Linear
 from walkforward_trainer.report.columns import newest_drift
@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["evidence_files"]
 
-MINUTE_MS = 60_000
+MINUTE_MS: Final = 60_000
+SCHEMES: Final = {Scheme.PURGED_K_FOLD: "purged_time_series", Scheme.WALK_FORWARD: "walk_forward", Scheme.HOLDOUT: "holdout"}
+"""Schemes by the name that the drift sprint has for the one of them that it knows."""
+DAY_Z: Final = frozenset({"zscore_mid_24h", "spread_bp_z", "vol1m_z"})
+"""Features that are themselves z-scores over a day."""
 
 
 def evidence_files(
@@ -42,7 +46,7 @@ def evidence_files(
 ) -> dict[str, bytes]:
     """Return the files by name; weights and scaler only where the one base model is linear."""
     written: dict[str, Any] = {
-        "training_manifest": _manifest(plan, rows, version),
+        "training_manifest": _manifest(plan, rows, fitted, version),
         "reference_distributions": reference,
         "offline_report": {"model_version": version, "metrics": dict(metrics), "gates": list(gates)},
         "psi_snapshot": _psi(rows, fitted, reference, version),
@@ -58,14 +62,18 @@ def evidence_files(
     return files | {f"eval_result_{version}.txt": ("\n".join(lines) + "\n").encode()}
 
 
-def _manifest(plan: Plan, rows: Dataset, version: str) -> dict[str, Any]:
-    """Return the training's configuration under the names of the drift sprint."""
+def _manifest(plan: Plan, rows: Dataset, fitted: Fitted, version: str) -> dict[str, Any]:
+    """Return the training's configuration under the names of the drift sprint, as it was applied."""
     return {
         "model_version": version,
         "data_window": {"from": timestamp(int(rows.t0[0])), "to": timestamp(int(rows.t0[-1])), "rows": len(rows)},
         "features": rows.names,
-        "transform": {"returns": "log", "scaler": "rolling_zscore_24h", "winsorize_bp": plan.model.winsorise},
-        "cv": {"scheme": "purged_time_series", "folds": plan.folds, "embargo_min": parse_ms(plan.validation.embargo) / MINUTE_MS},
+        "transform": {
+            "returns": "log",
+            "scaler": "rolling_zscore_24h" if DAY_Z.intersection(rows.names) else "standard",
+            "winsorize_bp": plan.model.winsorise,
+        },
+        "cv": {"scheme": SCHEMES[plan.validation.scheme], "folds": plan.folds, "embargo_min": fitted.embargo_ms / MINUTE_MS},
         "regularization": {"kind": "L2", "strength": plan.model.l2},
         "calibration": plan.calibration,
     }

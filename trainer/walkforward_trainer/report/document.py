@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 __all__ = ["Findings", "make_report"]
 
 FILTER_ROWS: Final = (
-    ("tradeCount", "trades", ""),
-    ("badTrades", "bad trades among them", ""),
-    ("winRate", "trades that win", "share"),
-    ("expectancy", "mean net return of a trade", "bps"),
-    ("maxDrawdown", "largest drawdown", "share"),
+    ("tradeCount", "trade count", ""),
+    ("badTrades", "bad trades", ""),
+    ("winRate", "win rate", "share"),
+    ("expectancy", "expectancy of a trade, net", "bps"),
+    ("maxDrawdown", "max drawdown", "share"),
 )
 """Rows of the table of a filter: key, words, unit."""
 
