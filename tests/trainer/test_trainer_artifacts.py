@@ -13,6 +13,7 @@ from walkforward_core.runs import ExitCode, RunVerdict
 from walkforward_trainer.artifacts import check_writable
 from walkforward_trainer.errors import Reason
 from walkforward_trainer.pipeline import execute
+from walkforward_trainer.specfile import timestamp
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,6 +71,18 @@ def test_files_are_looked_at_and_left_alone(tmp_path: Path) -> None:
     check_writable(FileStore(), (tmp_path / "runs" / "a" / "result.json").as_uri())
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [kept]
     assert kept.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(("ahead", "reason"), [(299_000, Reason.DATA_NOT_FOUND), (3_600_000, Reason.SPEC_INVALID)])
+def test_an_instant_that_has_not_been(tmp_path: Path, ahead: int, reason: Reason) -> None:
+    """A bar that is open now would be closed by then."""
+    run = run_document(spec(tmp_path / "none.csv", tmp_path / "models"), timestamp(NOW + ahead))
+    result, _ = execute(run, allow_file=True, now_ms=NOW)
+    assert result.reason is reason, result.message
+    if reason is Reason.SPEC_INVALID:
+        assert result.message.startswith(
+            "data.asOf 2026-06-01T01:00:00Z lies 1h ahead of now, 2026-06-01T00:00:00Z by the clock here; choose"
+        )
 
 
 def test_a_folder_that_is_none_ends_the_run_before_anything_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

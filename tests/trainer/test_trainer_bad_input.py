@@ -294,6 +294,8 @@ def test_a_store_that_breaks_in_its_own_way_does_not_take_the_last_word(tmp_path
     def broken(*_: Any, **__: Any) -> str:
         raise RuntimeError("as no store does")
 
+    monkeypatch.setattr("walkforward_trainer.pipeline.check_writable", lambda *_: None)
+
     monkeypatch.setattr("walkforward_core.objectstore.FileStore.put", broken)
     result, code = ended(tmp_path, OHLCV, tmp_path / "none.parquet")
     assert (result.verdict, result.reason, code) == (RunVerdict.FAILED, Reason.DATA_NOT_FOUND, ExitCode.BAD_DATA)

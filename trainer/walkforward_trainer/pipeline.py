@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from walkforward_core.api.data import DataKind
+from walkforward_core.durations import format_ms
 from walkforward_core.errors import StoreError
 from walkforward_core.objectstore import open_store
 from walkforward_core.plugins import PluginError
@@ -15,9 +16,10 @@ from walkforward_trainer.artifacts import check_writable
 from walkforward_trainer.conclude import conclude
 from walkforward_trainer.costs import resolve_costs
 from walkforward_trainer.data.sources import Access
-from walkforward_trainer.errors import Reason, RunError
+from walkforward_trainer.errors import BadConfiguration, Reason, RunError
 from walkforward_trainer.plan import make_plan, with_features
 from walkforward_trainer.result import put_result, result_uri, shard_uri
+from walkforward_trainer.specfile import instant, timestamp
 from walkforward_trainer.stages import stage, store_errors
 
 if TYPE_CHECKING:
@@ -31,12 +33,15 @@ __all__ = ["execute", "prepare_all"]
 
 log = logging.getLogger("walkforward.trainer")
 
+CLOCKS_MS: Final = 5 * 60_000
+"""How far the clocks of operator and pod may be apart."""
+
 
 def execute(run: RunDocument, *, allow_file: bool, now_ms: int, shard: int = 0) -> tuple[ResultDocument, ExitCode | None]:
     """Return the result of ``run`` and, of a failed one, the exit code of its error; ``result.json`` is written, if the store lets us.
 
-    ``now_ms`` (epoch milliseconds) only tells bars from the future; everything else is relative to the run's ``asOf``. ``shard`` is
-    the index of the symbol that this pod prepares, where the run's part is a shard.
+    ``now_ms`` (epoch milliseconds) only tells what is of the future, ``asOf`` or rows; everything else is relative to the run's ``asOf``.
+    ``shard`` is the index of the symbol that this pod prepares, where the run's part is a shard.
     """
     store: ObjectStore | None = None
     code: ExitCode | None = None
@@ -46,6 +51,7 @@ def execute(run: RunDocument, *, allow_file: bool, now_ms: int, shard: int = 0) 
             opened = open_store(run.spec.artifacts.uri, allow_file=allow_file)
             check_writable(opened, _first_written(run, shard))
         store = opened
+        _check_as_of(run, now_ms)
         access = Access(allow_file=allow_file)
         if run.part is RunPart.SHARD:
             # the run's own result is that of the pod which gathers
@@ -64,6 +70,17 @@ def execute(run: RunDocument, *, allow_file: bool, now_ms: int, shard: int = 0) 
         message = f"{type(error).__name__}: {error}; this is a bug of the trainer, report it with the log of this pod"
         result, code = _failed(run, store, Reason.INTERNAL_ERROR, message), ExitCode.BUG
     return (result if store is None else conclude(run, store, result, progress.unmet, now_ms=now_ms)), code
+
+
+def _check_as_of(run: RunDocument, now_ms: int) -> None:
+    """Refuse an ``asOf`` that has not been yet: a bar that is still open would count as closed by then."""
+    ahead, now = instant(run.as_of, "data.asOf") - now_ms, timestamp(now_ms // 1_000 * 1_000)
+    if ahead > CLOCKS_MS:
+        raise BadConfiguration(
+            Reason.SPEC_INVALID,
+            f"data.asOf {run.as_of} lies {format_ms(ahead // 1_000 * 1_000)} ahead of now, {now} by the clock here; "
+            "choose an instant that has been, or leave it out",
+        )
 
 
 def _first_written(run: RunDocument, shard: int) -> str:
