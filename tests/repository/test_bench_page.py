@@ -151,9 +151,23 @@ def test_the_curve_is_of_what_one_more_bar_costs(page: Any) -> None:
 
 
 def test_memory_and_edges_are_judged_at_their_size_only(page: Any) -> None:
-    stages = {"bars": {"seconds": 50.0, "MiB": 9_000}, "features (18)": {"seconds": 90.0, "MiB": 8_000}}
-    assert verdict(page.bars({"memory": document(bars=50_000_000, fileMiB=1, stages=stages)}), "trainer: memory") == "met"
-    assert verdict(page.bars({"memory": document(bars=49_999_999, fileMiB=1, stages=stages)}), "trainer: memory") == "–"
+    stages = {"bars": {"seconds": 50.0, "MiB": 3_000}, "gates": {"seconds": 0.0, "MiB": 4_000}, "models": {"seconds": 90.0, "MiB": 8_000}}
+    runs = [
+        {"recipe": name, "verdict": "Published", "leftOut": said, "seconds": 150.0, "cpuSeconds": 90.0, "MiB": mib, "stages": stages}
+        for name, said, mib in (("ohlcv", "9 of 10 rows are left out", 8_000), ("other", "", 7_000))
+    ]
+    found = document(bars=50_000_000, fileMiB=1, runs=runs)
+    assert verdict(page.bars({"memory": found}), "trainer: memory") == "met"
+    table = page.table("memory", found["figures"])
+    assert "9 of 10 rows are left out.\n" in table
+    assert re.search(r"\| models\s+\|\s+90\.0 \|\s+8,000 \|", table)
+    assert "gates" not in table
+    runs[1]["MiB"] = 8_200
+    assert verdict(page.bars({"memory": found}), "trainer: memory") == "**not met**"
+    runs[1] |= {"MiB": 7_000, "verdict": "Rejected"}
+    assert verdict(page.bars({"memory": found}), "trainer: memory") == "–"
+    runs[1]["verdict"] = "Published"
+    assert verdict(page.bars({"memory": document(bars=49_999_999, fileMiB=1, runs=runs)}), "trainer: memory") == "–"
     for seeds, published, expected in ((200, 0.005, "met"), (200, 0.015, "**not met**"), (100, 0.0, "–")):
         without = {"seeds": seeds, "published": published, "upTo": 0.03}
         one = {"recipe": "x", "withoutEdge": without, "withEdge": {"seeds": 9, "published": 1.0}}

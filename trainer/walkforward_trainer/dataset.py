@@ -73,6 +73,9 @@ class Dataset:
         Index of each row's instrument in ``symbols``.
     targets
         Answers of further targets by the name of their head, NaN without one.
+    left_out, stretch
+        Rows of the window that are not among these, since it has more than are used (:mod:`~walkforward_trainer.stretches`), and how many
+        consecutive rows each stretch of these then has; 0 where nothing is left out.
     digest
         ``sha256:`` over every value that was used.
     columns
@@ -98,6 +101,8 @@ class Dataset:
     warmup: int
     horizon_ms: int
     targets: Mapping[str, Vector] = field(default_factory=dict)
+    left_out: int = 0
+    stretch: int = 0
 
     def __len__(self) -> int:
         """Return the number of rows."""

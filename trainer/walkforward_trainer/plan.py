@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from walkforward_core.api.data import DataKind
 from walkforward_core.api.defaults import effective_gates
 from walkforward_core.api.recipe import ClassShares
 from walkforward_core.bundle import Decision, DecisionKind
@@ -26,9 +27,10 @@ from walkforward_trainer.labels import classes_of, warmup_of
 from walkforward_trainer.recipes.table import recipes
 from walkforward_trainer.resolved import filled
 from walkforward_trainer.specfile import instant
+from walkforward_trainer.stretches import LIMIT
 
 if TYPE_CHECKING:
-    from walkforward_core.api.data import DataKind, DataSpec
+    from walkforward_core.api.data import DataSpec
     from walkforward_core.api.offline import OfflineGates
     from walkforward_core.api.recipe import Calibration, Selection, Sizing, Tuning
     from walkforward_core.api.retrain import RetrainSpec
@@ -67,6 +69,7 @@ class Plan:
     bar_ms: int
     window_ms: int | None
     window_bars: int | None
+    max_rows: int
     warmup_bars: int
     quality: Quality
     validation: Validation
@@ -151,6 +154,7 @@ def make_plan(run: RunDocument) -> Plan:
         bar_ms=timeframe_ms(spec.data.timeframe),
         window_ms=parse_ms(spec.data.window) if spec.data.window else None,
         window_bars=bars,
+        max_rows=_most_rows(spec, kind, quality),
         warmup_bars=max(
             lookback(table_names(features, joined, kind)),
             warmup_of(target),
@@ -267,6 +271,21 @@ def _check_skipped(run: RunDocument, gates: OfflineGates) -> None:
             raise BadConfiguration(
                 Reason.SPEC_INVALID, f"skipGates: {gate.name} is to be skipped without a reason; say why, it is recorded"
             )
+
+
+def _most_rows(spec: RetrainSpec, kind: DataKind, quality: Quality) -> int:
+    """Return how many rows of each symbol are used."""
+    asked = spec.data.max_rows
+    if asked is not None and kind is DataKind.TRADES:
+        raise BadConfiguration(Reason.SPEC_INVALID, "data.maxRows: trades are no series of which stretches could be left out; remove it")
+    most = (asked or LIMIT) // len(spec.data.symbols)
+    if quality.min_rows > most:
+        raise BadConfiguration(
+            Reason.SPEC_INVALID,
+            f"data.quality.minRows: {quality.min_rows} rows of each symbol are wanted, and data.maxRows lets {most} be used; lower the one "
+            "or raise the other",
+        )
+    return most
 
 
 def _rule_bars(base_rule: str) -> int:

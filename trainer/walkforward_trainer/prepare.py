@@ -18,6 +18,7 @@ from walkforward_trainer.inputs import Inputs, Rows
 from walkforward_trainer.rows import bar_features, label_bars
 from walkforward_trainer.sample_rows import sample_rows
 from walkforward_trainer.stages import stage
+from walkforward_trainer.stretches import left_out
 from walkforward_trainer.trade_rows import trade_log, trade_rows
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _unmet(run: RunDocument, plan: Plan, access: Access, found: Rows) -> list[st
     if run.mode is RunMode.SMOKE:
         asked = smoked(asked, plan.bar_ms)
     span = int(rows.t0[-1]) - int(rows.t0[0]) + plan.bar_ms if len(rows) else 0
-    seen = Seen(rows=len(rows), span_ms=span, bars=found.bars, log=trade_log(access, plan, found.trades))
+    seen = Seen(rows=len(rows) + rows.left_out, span_ms=span, bars=found.bars, log=trade_log(access, plan, found.trades))
     return unmet(asked, seen, plan.as_of_ms)
 
 
@@ -96,12 +97,14 @@ def _of_bars(raw: RawBars, inputs: Inputs) -> Rows:
             joined = read_joins(inputs.access, plan, window.bars.time)
     with stage("features"):
         x, columns = bar_features(window, plan, joined)
-    before = len(window.bars) - window.start - len(x)
-    if joined and before:
-        log.warning("%d rows lie before the first publication of every joined column, they are left out", before)
     with stage("labels"):
         rows = label_bars(x, columns, plan)
-    facts = replace(window.facts, bars=len(x), dropped=window.facts.dropped + before)
+    before = len(window.bars) - window.start - len(rows) - rows.left_out
+    if joined and before:
+        log.warning("%d rows lie before the first publication of every joined column, they are left out", before)
+    if rows.left_out:
+        log.warning("%s", left_out(rows))
+    facts = replace(window.facts, bars=len(rows) + rows.left_out, dropped=window.facts.dropped + before)
     return Rows(facts=facts, data=rows, bars=window.bars)
 
 

@@ -46,10 +46,14 @@ class _Frozen:
         return float(np.quantile(self.null[window], 0.95))
 
 
-def make_reference(x: Column, names: Sequence[str], score: Vector) -> Reference:
-    """Return the reference of features ``x`` (n, len(names)) and of the score (n,), rows in time order, none left out."""
-    windows = null_windows(len(x))
-    frozen = [_freeze(column, windows) for column in (*x.T, score.astype(np.float32))]
+def make_reference(x: Column, names: Sequence[str], score: Vector, stretch: int = 0) -> Reference:
+    """Return the reference of features ``x`` (n, len(names)) and of the score (n,), rows in time order.
+
+    None is left out between them, unless ``stretch`` says after how many rows each time: then no window reaches from one stretch into the
+    next, which is of another time.
+    """
+    windows = tuple(window for window in null_windows(len(x)) if not stretch or window <= stretch)
+    frozen = [_freeze(column, windows, stretch) for column in (*x.T, score.astype(np.float32))]
     worst = {str(window): _worst(frozen, window) for window in windows}
     columns = [_column(name, column, windows) for name, column in zip((*names, SCORE), frozen, strict=True)]
     return Reference(rows=len(x), null_m=worst, features=tuple(columns[:-1]), score=columns[-1])
@@ -87,20 +91,22 @@ def _between(low: np.float32, high: np.float32) -> np.float32:
     return middle if middle > low else high
 
 
-def _freeze(column: Column, windows: tuple[int, ...]) -> _Frozen:
+def _freeze(column: Column, windows: tuple[int, ...], stretch: int) -> _Frozen:
     present = ~np.isnan(column)
     values = column[present]
     edges = quantile_edges(values)
     bins = np.searchsorted(edges, column, side="right")
-    hit = np.zeros((len(column) + 1, BINS), np.int64)
+    hit = np.zeros((len(column) + 1, BINS), np.int32)
     hit[1:][np.flatnonzero(present), bins[present]] = 1
-    seen = np.cumsum(hit, axis=0)
+    seen = np.cumsum(hit, axis=0, out=hit)
     null = {}
     for window in windows:
         start = np.arange(0, max(len(column) - window, 0) + 1, max(window // 4, 1))
+        start = start if not stretch else start[start % stretch + window <= stretch]
         inside = seen[np.minimum(start + window, len(column))] - seen[start]
         null[window] = psi(inside, seen[-1] - inside)
-    return _Frozen(edges, seen[-1], int((~present).sum()), float(values.min()), float(values.max()), null)
+    # a copy: what is kept of a column must not keep the counts of every row
+    return _Frozen(edges, seen[-1].astype(np.int64), int((~present).sum()), float(values.min()), float(values.max()), null)
 
 
 def _worst(frozen: Sequence[_Frozen], window: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -16,6 +17,10 @@ __all__ = ["RIDGE", "dot", "fit_logistic", "fit_softmax", "sigmoid", "softmax"]
 RIDGE: Final = 1e-6
 """Penalty on the squared weights of the meta model, relative to the rows: only so that separable rows have an answer."""
 CLOSE: Final = 1e-12
+FEW: Final = 1 << 14
+"""Rows whose products are held at once where each row has a sum of its own."""
+MANY: Final = 1 << 20
+"""The same where all rows have one sum: up to so many are added in one go."""
 MAX_STEP: Final = 10.0
 
 
@@ -31,7 +36,7 @@ def fit_logistic(z: Vector, y: Vector, weight: Vector | None = None, *, ridge: f
     beta = np.zeros(design.shape[1])
     for _ in range(steps):
         p = sigmoid(dot(design, beta))
-        gradient = (design * ((p - y) * mass)[:, None]).sum(axis=0) / total + penalty * beta
+        gradient = _weighted_sum(design, (p - y) * mass) / total + penalty * beta
         # the floor keeps a step finite where a row is certain
         curvature = _curvature(design, np.maximum(p * (1.0 - p), 1e-9) * mass) / total
         step = np.linalg.solve(curvature + np.diag(penalty + CLOSE), gradient)
@@ -53,15 +58,21 @@ def fit_softmax(z: Vector, y: Vector, classes: int, weight: Vector | None = None
     total = mass.sum()
     hit = np.eye(classes)[y.astype(np.intp)]
     beta = np.zeros((classes, columns))
+    # keeps a step finite where a row is certain
+    floor = 1e-9 * _curvature(design, mass) / total
     for _ in range(100):
         p = softmax(np.column_stack([dot(design, row) for row in beta]))
         error = (p - hit) * mass[:, None]
-        gradient = np.stack([(design * error[:, [c]]).sum(axis=0) for c in range(classes)]) / total + penalty * beta
-        curvature = np.empty((classes, columns, classes, columns))
+        gradient = np.stack([_weighted_sum(design, error[:, c]) for c in range(classes)]) / total + penalty * beta
+        curvature = np.zeros((classes, columns, classes, columns))
+        for a, b in combinations(range(classes), 2):
+            shared = _curvature(design, p[:, a] * p[:, b] * mass) / total
+            curvature[a, :, b] = curvature[b, :, a] = -shared
+            # p (1 - p) is p times what the others have: half of the products, which are most of the work
+            curvature[a, :, a] += shared
+            curvature[b, :, b] += shared
         for a in range(classes):
-            for b in range(a, classes):
-                share = p[:, a] * (1.0 - p[:, a]) + 1e-9 if a == b else -p[:, a] * p[:, b]
-                curvature[a, :, b] = curvature[b, :, a] = _curvature(design, share * mass) / total
+            curvature[a, :, a] += floor
         # one number added to all biases changes nothing: held at zero here, or the step along it is rounding by almost zero and never ends
         curvature[:, -1, :, -1] += 1.0
         flat = curvature.reshape(classes * columns, -1) + np.diag(np.tile(penalty + CLOSE, classes))
@@ -86,13 +97,26 @@ def softmax(logits: Vector) -> Vector:
 
 def dot(rows: Vector, weights: Vector) -> Vector:
     """Return ``rows @ weights`` summed in one order: a matrix product sums in an order that depends on processor and threads."""
-    out: Vector = (rows * weights).sum(axis=1)
+    out = np.empty(len(rows))
+    for first in range(0, len(rows), FEW):
+        out[first : first + FEW] = (rows[first : first + FEW] * weights).sum(axis=1)
+    return out
+
+
+def _weighted_sum(design: Vector, mass: Vector) -> Vector:
+    """Return Σ mass · row."""
+    out: Vector = sum(  # type: ignore[assignment] # of no row there is no sum
+        (design[first : first + MANY] * mass[first : first + MANY, None]).sum(axis=0) for first in range(0, len(design), MANY)
+    )
     return out
 
 
 def _curvature(design: Vector, mass: Vector) -> Vector:
     """Return Σ mass · row ⊗ row. A matrix product: where Newton's method ends depends on the gradient alone."""
-    out: Vector = design.T @ (design * mass[:, None])
+    out: Vector = sum(  # type: ignore[assignment] # of no row there is no sum
+        design[first : first + MANY].T @ (design[first : first + MANY] * mass[first : first + MANY, None])
+        for first in range(0, len(design), MANY)
+    )
     return out
 
 

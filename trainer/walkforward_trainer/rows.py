@@ -14,7 +14,8 @@ from walkforward_trainer.data.tables import PRICES
 from walkforward_trainer.dataset import Dataset, FixedColumns
 from walkforward_trainer.decision import base_position
 from walkforward_trainer.errors import BadData, Reason
-from walkforward_trainer.labels import label
+from walkforward_trainer.labels import Labels, label, warmup_of
+from walkforward_trainer.stretches import length_of, positions, stretches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from walkforward_core.features import Bars
     from walkforward_trainer.data.quality import Window
     from walkforward_trainer.plan import Plan
+    from walkforward_trainer.resolved import Target
 
 BLOCK: Final = 1 << 18
 """Rows looked at at a time."""
@@ -34,10 +36,16 @@ __all__ = ["BarColumns", "JoinedColumns", "bar_features", "bars_digest", "label_
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BarColumns:
-    """Feature columns of bars with their warm-up, of which row i is bar ``start + i``."""
+    """Feature columns of bars with their warm-up; the rows are the bars from ``start`` on, or those of the stretches ``used`` alone."""
 
     bars: Bars
     start: int
+    used: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def stretches(self) -> tuple[tuple[int, int], ...]:
+        """The bars that are rows, as (first, end) of each stretch of them."""
+        return self.used or ((self.start, len(self.bars)),)
 
     def missing(self, names: Sequence[str]) -> str:
         """Return why ``names`` cannot be had for every row, or nothing."""
@@ -49,7 +57,7 @@ class BarColumns:
 
     def matrix(self, names: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return the columns ``names``."""
-        return compute(self.bars, names)[self.start :]
+        return _features(self.bars, names, self.stretches)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,27 +92,45 @@ def bar_features(
         A feature is missing or not finite in rows that have their warm-up.
     """
     own = [name for name in plan.features if name not in joined]
-    x = compute(window.bars, own)
-    if joined:
-        columns = dict(zip(own, x.T, strict=True)) | {name: column.astype(np.float32) for name, column in joined.items()}
-        x = np.column_stack([columns[name] for name in plan.features])
-    start = max(window.start, _first_known(joined, len(x)))
+    start = max(window.start, _first_known(joined, len(window.bars)))
     # bars that were dropped for a missing value may have shortened the warm-up
-    while start < len(x) and start < plan.warmup_bars and not np.isfinite(x[start]).all():
+    head = compute(window.bars[: plan.warmup_bars], own) if start < plan.warmup_bars else np.empty((0, len(own)), np.float32)
+    while start < len(head) and not np.isfinite(head[start]).all():
         start += 1
-    bad = _not_finite(x[start:])
-    if bad.any() or start == len(x):
+    of_bars = BarColumns(window.bars, start, stretches(start, len(window.bars), plan.max_rows))
+    x = of_bars.matrix(own)
+    columns: BarColumns | JoinedColumns = of_bars
+    if joined:
+        at = positions(of_bars.stretches)
+        table = np.column_stack([column[at].astype(np.float32) for column in joined.values()])
+        columns = JoinedColumns(of_bars, FixedColumns(table, tuple(joined)))
+        there = dict(zip(own, x.T, strict=True)) | dict(zip(joined, table.T, strict=True))
+        x = np.column_stack([there[name] for name in plan.features])
+    bad = _not_finite(x)
+    if bad.any() or not len(x):
         column = int(bad.argmax())
         raise BadData(
             Reason.BAD_FEATURE,
-            f"feature {plan.features[column]} is not a finite number in {int(bad[column])} of {len(x) - start} rows; "
+            f"feature {plan.features[column]} is not a finite number in {int(bad[column])} of {len(x)} rows; "
             "check its column in the data, or leave it out of overrides.features",
         )
-    of_bars = BarColumns(bars=window.bars, start=start)
-    if not joined:
-        return np.ascontiguousarray(x[start:]), of_bars
-    table = np.column_stack([column[start:].astype(np.float32) for column in joined.values()])
-    return np.ascontiguousarray(x[start:]), JoinedColumns(of_bars, FixedColumns(table, tuple(joined)))
+    return x, columns
+
+
+def _features(bars: Bars, names: Sequence[str], used: tuple[tuple[int, int], ...]) -> npt.NDArray[np.float32]:
+    """Return the features of the stretches ``used``, each computed from its own bars and those that it looks back alone."""
+    back = lookback(names)
+    if len(used) == 1:
+        ((first, end),) = used
+        begin = max(0, first - back)
+        return compute(bars[begin:end], names)[first - begin :]
+    x = np.empty((sum(end - first for first, end in used), len(names)), np.float32)
+    row = 0
+    for first, end in used:
+        begin = max(0, first - back)
+        x[row : row + end - first] = compute(bars[begin:end], names)[first - begin :]
+        row += end - first
+    return x
 
 
 def _not_finite(x: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
@@ -125,8 +151,9 @@ def label_bars(x: npt.NDArray[np.float32], columns: BarColumns | JoinedColumns, 
     of_bars = columns.bars if isinstance(columns, JoinedColumns) else columns
     bars, start = of_bars.bars, of_bars.start
     own = [name for name in plan.features if not isinstance(columns, JoinedColumns) or name not in columns.joined.names]
-    found = label(bars, plan.target, plan.bar_ms, start)
-    heads = {head.name: label(bars, head.target, plan.bar_ms, start).y for head in plan.recipe.heads}
+    left_out = len(bars) - start - len(x)
+    found = _labels(of_bars, plan.target, plan)
+    heads = {head.name: _labels(of_bars, head.target, plan).y for head in plan.recipe.heads}
     return Dataset(
         x=x,
         names=plan.features,
@@ -134,7 +161,7 @@ def label_bars(x: npt.NDArray[np.float32], columns: BarColumns | JoinedColumns, 
         t0=found.t0,
         t1=found.t1,
         returns=found.returns,
-        base=np.nan_to_num(base_position(plan.base_rule, bars)[start:]),
+        base=np.nan_to_num(_base(of_bars, plan)),
         weight=np.ones(len(x)),
         symbol=np.zeros(len(x), np.int16),
         symbols=(plan.symbol,),
@@ -143,12 +170,43 @@ def label_bars(x: npt.NDArray[np.float32], columns: BarColumns | JoinedColumns, 
         warmup=lookback(own),
         horizon_ms=found.horizon_ms,
         targets=heads,
+        left_out=left_out,
+        stretch=length_of(plan.max_rows) if left_out else 0,
     )
 
 
+def _labels(columns: BarColumns, target: Target, plan: Plan) -> Labels:
+    """Return the labels of the rows; of each stretch from its own bars, those that its labels look back, and those that answer."""
+    if len(columns.stretches) == 1:
+        return label(columns.bars, target, plan.bar_ms, columns.start)
+    parts = []
+    for first, end in columns.stretches:
+        begin = max(0, first - warmup_of(target))
+        parts.append(label(columns.bars[begin : end + target.horizon_bars], target, plan.bar_ms, first - begin))
+    sizes = [end - first for first, end in columns.stretches]
+    joined = {
+        name: np.concatenate([getattr(part, name)[:size] for part, size in zip(parts, sizes, strict=True)])
+        for name in ("y", "t0", "t1", "returns")
+    }
+    spans = [part.horizon_ms for part in parts]
+    return Labels(**joined, horizon_ms=max(sorted(set(spans)), key=spans.count))
+
+
+def _base(columns: BarColumns, plan: Plan) -> npt.NDArray[np.float64]:
+    """Return the base rule's position in every row; the warm-up is at least as long as its history."""
+    parts = []
+    for first, end in columns.stretches:
+        begin = max(0, first - plan.warmup_bars)
+        parts.append(base_position(plan.base_rule, columns.bars[begin:end])[first - begin :])
+    return np.concatenate(parts)
+
+
 def _digest(bars: Bars, columns: BarColumns | JoinedColumns) -> str:
-    """Return the digest of the bars, and of what was joined to them."""
+    """Return the digest of the bars, of which of them are rows where not all are, and of what was joined to them."""
     found = bars_digest(bars)
+    used = (columns.bars if isinstance(columns, JoinedColumns) else columns).stretches
+    if len(used) > 1:
+        found = f"sha256:{hashlib.sha256(f'{found} {used}'.encode()).hexdigest()}"
     if not isinstance(columns, JoinedColumns):
         return found
     joined = columns.joined

@@ -19,6 +19,7 @@ from walkforward_trainer.errors import BadData, Reason
 from walkforward_trainer.inputs import Rows
 from walkforward_trainer.specfile import timestamp
 from walkforward_trainer.stages import stage
+from walkforward_trainer.stretches import left_out, length_of, positions, stretches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,7 +86,10 @@ def sample_rows(inputs: Inputs) -> Rows:
                 f"data: no sample has every feature, the longest looks back {lookback(plan.features)} minutes; log longer",
             )
     with stage("labels"):
-        return Rows(facts=_with(facts, len(rows), len(samples) - start - len(rows)), data=_dataset(samples, x, rows, plan))
+        data = _dataset(samples, x, rows, plan)
+    if data.left_out:
+        log.warning("%s", left_out(data))
+    return Rows(facts=_with(facts, len(rows), len(samples) - start - len(rows)), data=data)
 
 
 def mid_direction(samples: Samples, minutes: int) -> tuple[Vector, Times, Vector]:
@@ -246,6 +250,9 @@ def _with(facts: QualityFacts, rows: int, left_out: int) -> QualityFacts:
 
 
 def _dataset(samples: Samples, x: npt.NDArray[np.float32], rows: npt.NDArray[np.intp], plan: Plan) -> Dataset:
+    every = len(rows)
+    used = stretches(0, every, plan.max_rows)
+    rows = rows[positions(used)]
     y, t1, returns = mid_direction(samples, plan.target.horizon_bars)
     flat = Bars(time=samples.time, open=samples.mid, high=samples.mid, low=samples.mid, close=samples.mid, volume=samples.vol1m)
     return Dataset(
@@ -259,15 +266,19 @@ def _dataset(samples: Samples, x: npt.NDArray[np.float32], rows: npt.NDArray[np.
         weight=np.ones(len(rows)),
         symbol=np.zeros(len(rows), np.int16),
         symbols=(plan.symbol,),
-        digest=_digest(samples),
+        digest=_digest(samples, used),
         columns=SampleColumns(samples=samples, rows=rows),
         warmup=lookback(plan.features),
         horizon_ms=plan.target.horizon_bars * INTERVAL_MS,
+        left_out=every - len(rows),
+        stretch=length_of(plan.max_rows) if len(used) > 1 else 0,
     )
 
 
-def _digest(samples: Samples) -> str:
+def _digest(samples: Samples, used: tuple[tuple[int, int], ...]) -> str:
     seen = hashlib.sha256(samples.time.astype("<i8").tobytes())
     for name in RAW:
         seen.update(getattr(samples, name).astype("<f8").tobytes())
+    if len(used) > 1:
+        seen.update(f"{used}".encode())
     return f"sha256:{seen.hexdigest()}"

@@ -50,6 +50,8 @@ class _Header(msgspec.Struct, frozen=True, kw_only=True):
     unmet: tuple[str, ...]
     reason: Reason
     facts: QualityFacts
+    left_out: int = 0
+    stretch: int = 0
 
 
 def put_shard(store: ObjectStore, run: RunDocument, index: int, prepared: Prepared) -> None:
@@ -71,6 +73,8 @@ def put_shard(store: ObjectStore, run: RunDocument, index: int, prepared: Prepar
         unmet=prepared.unmet,
         reason=prepared.reason,
         facts=prepared.facts,
+        left_out=rows.left_out,
+        stretch=rows.stretch,
     )
     arrays: dict[str, Any] = {name: getattr(rows, name) for name in ROW_ARRAYS}
     arrays |= {f"{TARGET}{name}": values for name, values in rows.targets.items()}
@@ -126,6 +130,7 @@ def pool(parts: Sequence[Prepared]) -> Prepared:
         warmup=max(rows.warmup for rows in each),
         horizon_ms=each[0].horizon_ms,
         targets=targets,
+        left_out=sum(rows.left_out for rows in each),
     )
     missing = tuple(f"{part.rows.symbols[0]}: {why}" for part in parts for why in part.unmet)
     reason = next((part.reason for part in parts if part.unmet), parts[0].reason)
@@ -164,6 +169,8 @@ def _read(data: bytes, run: RunDocument, index: int, symbol: str) -> Prepared:
         warmup=header.warmup,
         horizon_ms=header.horizon_ms,
         targets=targets,
+        left_out=header.left_out,
+        stretch=header.stretch,
     )
     return Prepared(facts=header.facts, rows=rows, unmet=header.unmet, reason=header.reason)
 

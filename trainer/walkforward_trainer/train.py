@@ -29,8 +29,10 @@ from walkforward_trainer.result import run_folder
 from walkforward_trainer.runtime import latency_us
 from walkforward_trainer.splits import evaluation_splits
 from walkforward_trainer.stages import stage, store_errors
+from walkforward_trainer.stretches import left_out
 from walkforward_trainer.trials import account, deflate, tried
 from walkforward_trainer.tuning import tune
+from walkforward_trainer.unseen import UNSEEN, unseen_answers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -117,13 +119,15 @@ def judge_candidate(run: RunDocument, plan: Plan, prepared: Prepared, store: Obj
     with stage("trials"), store_errors("artifacts.uri"):
         totals = account(store, run, plan, rows, tried(evidence, search), write=run.mode is RunMode.FULL)
     metrics = evidence.metrics | head_metrics(rows, fitted.heads) | found | deflate(evidence, totals, search)
+    if rows.left_out:
+        metrics, notes = metrics | {"rowsLeftOut": float(rows.left_out)}, (*notes, f"{left_out(rows)}.")
     checked = check(rows, plan, evidence, metrics)
     metrics |= checked.metrics
     with stage("gates"):
         skipped = {gate.name: gate.reason for gate in run.skip_gates}
         gates = judge(plan.gates, metrics, baseline=run.baseline is not None, skipped=skipped) + constant_output(fitted)
     with stage("reference"):
-        reference = make_reference(rows.x, rows.names, fitted.score)
+        reference = make_reference(rows.x, rows.names, fitted.score, rows.stretch)
     with stage("report"):
         findings = Findings(
             rows=rows,
@@ -169,7 +173,7 @@ def make_bundle(run: RunDocument, plan: Plan, prepared: Prepared, candidate: Can
         golden=golden,
         reports=candidate.reports,
         trials=candidate.trials,
-        further=candidate.files,
+        further=candidate.files if plan.gates.max_degradation is None else {**candidate.files, UNSEEN: unseen_answers(rows, candidate.evidence)},
     )
     return assemble(run, plan, rows, contents)
 

@@ -146,6 +146,9 @@ class DataSpec(Part, frozen=True, kw_only=True):
     """Length of the training window before `asOf`; the warm-up lies before it."""
     window_bars: Annotated[int, Meta(ge=10, le=100_000_000)] | None = None
     """The same, counted in rows of each symbol."""
+    max_rows: Annotated[int, Meta(ge=10_000, le=100_000_000)] | None = None
+    """Most rows of the window that are trained and tested on, 4,000,000 in general, of all symbols together. Of a longer window whole
+    stretches of rows are left out, evenly over its time, the newest never; each costs some 1,200 bytes of memory."""
     as_of: Timestamp | None = None
     """The instant at which the run pretends to happen; by default the scheduled slot, for a manual run the time it was asked for."""
     bar_time: BarTime = BarTime.OPEN

@@ -34,11 +34,15 @@ def fit_linear(training: Training, parameters: Model) -> BaseModel:
     x = (training.x if bounds is None else bounds.clip(training.x)).astype(np.float64)
     mass = training.weight / training.weight.sum()
     center = _kept((x * mass[:, None]).sum(axis=0))
-    spread = np.sqrt((((x - center) ** 2) * mass[:, None]).sum(axis=0))
+    # in place: of many rows a copy as float64 is the largest thing that is held
+    x -= center
+    spread = np.sqrt((x**2 * mass[:, None]).sum(axis=0))
     # a constant's spread is what rounding leaves of zero
     flat = spread <= 1e-9 * np.maximum(np.abs(center), 1e-30)
     scale = np.where(flat, 1.0, spread)
-    z = np.where(flat, 0.0, (x - center) / scale)
+    x /= scale
+    x[:, flat] = 0.0
+    z = x
     if training.classes == 0:
         weights, bias = _ridge(z, training.y, mass, parameters.l2)
     elif training.classes == 2:
