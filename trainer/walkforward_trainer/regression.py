@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -58,21 +57,15 @@ def fit_softmax(z: Vector, y: Vector, classes: int, weight: Vector | None = None
     total = mass.sum()
     hit = np.eye(classes)[y.astype(np.intp)]
     beta = np.zeros((classes, columns))
-    # keeps a step finite where a row is certain
-    floor = 1e-9 * _curvature(design, mass) / total
     for _ in range(100):
         p = softmax(np.column_stack([dot(design, row) for row in beta]))
         error = (p - hit) * mass[:, None]
         gradient = np.stack([_weighted_sum(design, error[:, c]) for c in range(classes)]) / total + penalty * beta
-        curvature = np.zeros((classes, columns, classes, columns))
-        for a, b in combinations(range(classes), 2):
-            shared = _curvature(design, p[:, a] * p[:, b] * mass) / total
-            curvature[a, :, b] = curvature[b, :, a] = -shared
-            # p (1 - p) is p times what the others have: half of the products, which are most of the work
-            curvature[a, :, a] += shared
-            curvature[b, :, b] += shared
+        curvature = np.empty((classes, columns, classes, columns))
         for a in range(classes):
-            curvature[a, :, a] += floor
+            for b in range(a, classes):
+                share = p[:, a] * (1.0 - p[:, a]) + 1e-9 if a == b else -p[:, a] * p[:, b]
+                curvature[a, :, b] = curvature[b, :, a] = _curvature(design, share * mass) / total
         # one number added to all biases changes nothing: held at zero here, or the step along it is rounding by almost zero and never ends
         curvature[:, -1, :, -1] += 1.0
         flat = curvature.reshape(classes * columns, -1) + np.diag(np.tile(penalty + CLOSE, classes))
