@@ -1,4 +1,8 @@
-"""The live model on the candidate's own rows: only on those that neither has learned from, and only if it answers the same question."""
+"""The live model on the candidate's own rows: only on those that neither has learned from, and only if it answers the same question.
+
+Where too few rows are newer than its data, the way in which it was trained is compared instead: what its fold models said to rows that they
+had not seen, beside what the candidate's said to the same rows.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from walkforward_trainer.errors import BadConfiguration, BadData, Reason, Transi
 from walkforward_trainer.metrics import classes
 from walkforward_trainer.runtime import run
 from walkforward_trainer.specfile import instant
+from walkforward_trainer.unseen import UNSEEN, Unseen, common
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -33,14 +38,16 @@ MIN_CLASS_ROWS: Final = 10
 """Fewer rows, or fewer of either answer, are no evidence for or against: the gate then says NoData."""
 MANIFEST_LIMIT: Final = 4 * 2**20
 MODEL_LIMIT: Final = 512 * 2**20
+UNSEEN_LIMIT: Final = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LiveModel:
-    """The baseline's manifest and the bytes of its graph, both verified."""
+    """The baseline's manifest, the bytes of its graph and its answers out of fold (None without such a file), all verified."""
 
     manifest: Manifest
     model: bytes
+    unseen: Unseen | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +81,7 @@ def load_baseline(store: ObjectStore, baseline: Baseline) -> LiveModel:
             )
         manifest = Manifest.parse(raw, source=f"{folder}/{MANIFEST}")
         model = store.get(f"{folder}/{MODEL}", limit=MODEL_LIMIT)
+        unseen = store.get(f"{folder}/{UNSEEN}", limit=UNSEEN_LIMIT) if UNSEEN in manifest.files else None
     except Unavailable as error:
         raise Transient(Reason.STORE_UNAVAILABLE, f"baseline: {error}") from error
     except Forbidden as error:
@@ -82,44 +90,65 @@ def load_baseline(store: ObjectStore, baseline: Baseline) -> LiveModel:
         raise BadData(Reason.BASELINE_BROKEN, f"baseline: {error}; promote a bundle that is whole, or remove the baseline") from error
     except StoreError as error:
         raise BadConfiguration(Reason.STORE_REFUSED, f"baseline: {error}") from error
-    if hashlib.sha256(model).hexdigest() != manifest.files[MODEL].sha256:
-        raise BadData(Reason.BASELINE_BROKEN, f"baseline {folder}: {MODEL} is not the file that its manifest names; restore the bundle")
-    return LiveModel(manifest=manifest, model=model)
+    for name, content in ((MODEL, model), (UNSEEN, unseen)):
+        if content is not None and hashlib.sha256(content).hexdigest() != manifest.files[name].sha256:
+            raise BadData(Reason.BASELINE_BROKEN, f"baseline {folder}: {name} is not the file that its manifest names; restore the bundle")
+    return LiveModel(manifest, model, None if unseen is None else Unseen.parse(unseen, source=f"{folder}/{UNSEEN}"))
 
 
 def compare(live: LiveModel, rows: Dataset, evidence: Evidence, plan: Plan) -> Comparison:
-    """Return how the live model does on rows after the end of its own data and the embargo: from earlier ones it has learned.
+    """Return how the live model does on rows that neither has learned from.
 
-    The loss of AUC is relative to the live model's. ``delta`` is the mean over rows of half the summed absolute differences of the class
-    probabilities, which of two classes is |p candidate - p live|; ``disagreement`` the share of rows with another most probable class.
+    Those are the rows after the end of its own data and the embargo; where there are too few, also those of which its bundle has answers
+    out of fold. The loss of AUC is relative to the live model's. ``delta`` is of new rows alone, since it is about the two models that
+    serve: the mean of half the summed absolute differences of the class probabilities, which of two classes is |p candidate - p live|.
+    ``disagreement`` is the share of these rows with another most probable class.
     """
     incomparable = _incomparable(live.manifest, rows, plan)
     if incomparable:
         return Comparison(note=incomparable)
-    at = np.flatnonzero(rows.t0[evidence.row] > instant(live.manifest.data.as_of, "baseline asOf") + plan.embargo_ms)
-    y, ours = evidence.y[at], evidence.classes[at]
-    counts = np.bincount(y.astype(np.intp), minlength=plan.classes)
-    if len(y) < MIN_ROWS or counts.min() < MIN_CLASS_ROWS:
-        seen = ", ".join(f"{count} of class {index}" for index, count in enumerate(counts.tolist()))
+    new = np.flatnonzero(rows.t0[evidence.row] > instant(live.manifest.data.as_of, "baseline asOf") + plan.embargo_ms)
+    x = rows.columns.matrix(live.manifest.input.features)[evidence.row[new]]
+    at, theirs = new, run(live.model, x).astype(np.float64) if len(new) else np.zeros((0, plan.classes))
+    found = {"baselineRows": float(len(new))}
+    if not _few(evidence.y[new], plan):
+        found |= _difference(evidence.classes[new], theirs)
+    elif live.unseen is not None:
+        known = np.setdiff1d(np.arange(len(evidence.row)), new)
+        at, said = common(live.unseen, rows, evidence.row[known])
+        old = known[at]
+        at, theirs = np.concatenate((old, new)), np.concatenate((said, theirs))
+        found["baselineRowsOutOfFold"] = float(len(old))
+    y = evidence.y[at]
+    if _few(y, plan):
+        seen = ", ".join(f"{count} of class {index}" for index, count in enumerate(np.bincount(y.astype(np.intp), minlength=plan.classes)))
         note = (
-            f"{len(y)} rows lie after the baseline's data (asOf {live.manifest.data.as_of}) and the embargo ({seen}); "
-            f"{MIN_ROWS} rows and {MIN_CLASS_ROWS} of each answer are needed"
+            f"{len(y)} rows lie after the baseline's data (asOf {live.manifest.data.as_of}) and the embargo, or were tested out of fold by "
+            f"both ({seen}); {MIN_ROWS} rows and {MIN_CLASS_ROWS} of each answer are needed"
         )
-        return Comparison(metrics={"baselineRows": float(len(y))}, note=note)
-    x = rows.columns.matrix(live.manifest.input.features)[evidence.row[at]]
-    theirs = run(live.model, x).astype(np.float64)
-    before, now = classes.area(y, theirs), classes.area(y, ours)
-    found = {
-        "baselineRows": float(len(y)),
+        return Comparison(metrics=found, note=note)
+    before, now = classes.area(y, theirs), classes.area(y, evidence.classes[at])
+    found |= {
         "baselineAuc": before,
         "candidateAuc": now,
         DEGRADATION: (before - now) / before,
-        DELTA: float(np.abs(ours - theirs).sum(axis=1).mean() / 2.0),
-        "disagreement": float(np.mean(ours.argmax(axis=1) != theirs.argmax(axis=1))),
         "baselineAccuracy": classes.accuracy(classes.confusion(y, theirs)),
         "baselineF1": classes.f1(classes.confusion(y, theirs)),
     }
     return Comparison(metrics=found, at=at, p=theirs)
+
+
+def _few(y: npt.NDArray[np.float64], plan: Plan) -> bool:
+    """Return whether rows of the classes ``y`` are too few to say anything."""
+    return len(y) < MIN_ROWS or int(np.bincount(y.astype(np.intp), minlength=plan.classes).min()) < MIN_CLASS_ROWS
+
+
+def _difference(ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) -> dict[str, float]:
+    """Return how far the two models' probabilities are apart."""
+    return {
+        DELTA: float(np.abs(ours - theirs).sum(axis=1).mean() / 2.0),
+        "disagreement": float(np.mean(ours.argmax(axis=1) != theirs.argmax(axis=1))),
+    }
 
 
 def _incomparable(manifest: Manifest, rows: Dataset, plan: Plan) -> str:

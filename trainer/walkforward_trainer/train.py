@@ -164,6 +164,10 @@ def make_bundle(run: RunDocument, plan: Plan, prepared: Prepared, candidate: Can
     rows = prepared.rows
     with stage("golden"):
         golden = make_golden(rows.x, candidate.fitted, plan)
+    files = dict(candidate.files)
+    if plan.gates.max_degradation is not None:
+        # what the next candidate is compared with, as long as there are few new rows
+        files[UNSEEN] = unseen_answers(rows, candidate.evidence)
     contents = Contents(
         fitted=candidate.fitted,
         metrics=candidate.metrics,
@@ -173,7 +177,7 @@ def make_bundle(run: RunDocument, plan: Plan, prepared: Prepared, candidate: Can
         golden=golden,
         reports=candidate.reports,
         trials=candidate.trials,
-        further=candidate.files if plan.gates.max_degradation is None else {**candidate.files, UNSEEN: unseen_answers(rows, candidate.evidence)},
+        further=files,
     )
     return assemble(run, plan, rows, contents)
 

@@ -1,0 +1,83 @@
+"""A candidate beside a live model of yesterday: hardly a row is new, and both were tested out of fold on nearly the same ones."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from trainer_runs import FIRST, HOUR, NOW, RISK, eurusd, run_document, spec
+
+from walkforward_core.runs import ResultDocument, RunVerdict
+from walkforward_trainer.errors import Reason
+from walkforward_trainer.pipeline import execute
+from walkforward_trainer.specfile import instant, timestamp
+from walkforward_trainer.unseen import Unseen, common
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NEXT = timestamp(instant(FIRST, "first") + HOUR)
+GATES = {"auc": {"min": 0.501}, "maxDegradation": "10%"}
+FEW: dict[str, Any] = {"model": {"trees": 15}}
+
+
+def result(tmp_path: Path, as_of: str, live: ResultDocument | None = None, **overrides: Any) -> ResultDocument:
+    fields = spec(eurusd(), tmp_path / "models", gates=GATES) | {"overrides": RISK | FEW | overrides}
+    baseline = None if live is None else {"uri": live.uri, "digest": live.digest}
+    run = run_document(fields, as_of, baseline=baseline, run=f"fx-{as_of[-9:-7]}{len(overrides)}")
+    return execute(run, allow_file=True, now_ms=NOW)[0]
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ResultDocument]:
+    home = tmp_path_factory.mktemp("live")
+    return home, result(home, FIRST)
+
+
+def test_an_hour_later_they_are_compared_out_of_fold(live: tuple[Path, ResultDocument], tmp_path: Path) -> None:
+    _, before = live
+    assert before.verdict is RunVerdict.PUBLISHED, before.message
+    after = result(tmp_path, NEXT, before)
+    assert after.verdict is RunVerdict.PUBLISHED, after.message
+    assert "maxDegradation Pass" in after.message
+    assert after.metrics["baselineRows"] < 10
+    assert after.metrics["baselineRowsOutOfFold"] > 1_900
+    # the live model's own evidence, on the rows that both have
+    assert after.metrics["baselineAuc"] == pytest.approx(before.metrics["auc"], abs=5e-3)
+    # that is about training, not about the two models that would serve: of those a few rows say nothing
+    assert "delta" not in after.metrics
+
+
+def test_one_that_knows_less_is_rejected(live: tuple[Path, ResultDocument], tmp_path: Path) -> None:
+    worse = result(tmp_path, NEXT, live[1], features=["hour_sin", "gap_1"])
+    assert worse.verdict is RunVerdict.REJECTED
+    assert worse.failed == ("maxDegradation",)
+    assert worse.metrics["degradation"] > 0.10
+
+
+def test_a_file_that_somebody_has_touched_is_refused(live: tuple[Path, ResultDocument], tmp_path: Path) -> None:
+    home, before = live
+    path = home / "models" / before.version / "unseen.json"
+    whole = path.read_bytes()
+    said = json.loads(whole)
+    said["p"][0] = [0.5, 0.5]
+    path.write_text(json.dumps(said), encoding="utf-8")
+    try:
+        refused = result(tmp_path, NEXT, before)
+    finally:
+        path.write_bytes(whole)
+    assert (refused.verdict, refused.reason) == (RunVerdict.FAILED, Reason.BASELINE_BROKEN)
+    assert "unseen.json is not the file that its manifest names" in refused.message
+
+
+def test_rows_are_the_same_by_symbol_and_time() -> None:
+    said = Unseen(symbols=("X", "Y"), symbol=(0, 1, 0), time=(1, 1, 2), p=((0.9, 0.1), (0.8, 0.2), (0.7, 0.3)))
+    rows: Any = SimpleNamespace(symbols=("Y", "X", "Z"), symbol=np.array([0, 1, 2, 0, 1]), t0=np.array([1, 1, 1, 2, 2]))
+    at, p = common(said, rows, np.array([0, 2, 3, 4], np.intp))
+    assert at.tolist() == [0, 3]
+    assert p.tolist() == [[0.8, 0.2], [0.7, 0.3]]
+    none, nothing = common(said, rows, np.array([2], np.intp))
+    assert (len(none), nothing.shape) == (0, (0, 2))
