@@ -41,15 +41,18 @@ class Seen:
         self.changed = asyncio.Event()
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Watch until cancelled; the API server ends a watch that does not keep up, and a new one begins with everything as it is."""
         transport = self._cluster.transport
-        async with transport.session.get(f"{transport.server}{self._kind.path(NAMESPACE)}?watch=1", timeout=None) as answer:
-            async for line in answer.content:
-                found = json.loads(line)["object"]
-                metadata = found["metadata"]
-                seen = found.get("status", {}).get("observedGeneration", -1)
-                self.generations[metadata["name"]] = (metadata["generation"], seen)
-                self.changed.set()
+        while True:
+            async with transport.session.get(f"{transport.server}{self._kind.path(NAMESPACE)}?watch=1", timeout=None) as answer:
+                async for line in answer.content:
+                    self._take(json.loads(line)["object"])
+
+    def _take(self, found: dict[str, Any]) -> None:
+        metadata = found["metadata"]
+        seen = found.get("status", {}).get("observedGeneration", -1)
+        self.generations[metadata["name"]] = (metadata["generation"], seen)
+        self.changed.set()
 
     def steady(self, count: int) -> bool:
         """Whether every object was seen as it is."""

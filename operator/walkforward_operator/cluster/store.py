@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from walkforward_core.names import RETRAIN_LABEL, STATUS_MANAGER, TARGET_LABEL
 from walkforward_operator.cluster.errors import NotFound
-from walkforward_operator.cluster.kinds import CONFIG_MAP, DEPLOYMENT, POD
+from walkforward_operator.cluster.kinds import CONFIG_MAP, DEPLOYMENT, POD, ROLLOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,6 +21,8 @@ _TOMBSTONES = 4096
 _BULKY_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
 _INDEXED = (RETRAIN_LABEL, TARGET_LABEL)
 """Labels that every reconcile selects by: with thousands of objects, looking at each of them would take all of the time."""
+_FOLLOWS = "spec.source.retrainRef.name"
+"""The place of a rollout that is looked up like a label: every look of a retrain asks who follows it."""
 
 
 def trimmed(kind: Kind, found: Object) -> Object:
@@ -74,6 +76,10 @@ class Store:
             return list(found.values())
         return [item for item in found.values() if wanted.items() <= (item["metadata"].get("labels") or {}).items()]
 
+    def followers(self, namespace: str, retrain: str) -> list[Object]:
+        """Return the rollouts whose source is this ModelRetrain."""
+        return list(self._by_label.get((ROLLOUT.name, namespace, _FOLLOWS, retrain), {}).values())
+
     def put(self, kind: Kind, found: Object) -> bool:
         """Keep an object; false where a newer state of it is known already (an answer to a write overtakes its event)."""
         metadata = found["metadata"]
@@ -110,11 +116,8 @@ class Store:
 
     def _index(self, kind: Kind, found: Object, *, add: bool) -> None:
         metadata = found["metadata"]
-        labels = metadata.get("labels") or {}
-        for label in _INDEXED:
-            if label not in labels:
-                continue
-            key = (kind.name, metadata.get("namespace", ""), label, labels[label])
+        for label, value in _indexed(kind, found):
+            key = (kind.name, metadata.get("namespace", ""), label, value)
             if add:
                 self._by_label.setdefault(key, {})[metadata["name"]] = found
                 continue
@@ -122,6 +125,16 @@ class Store:
             del place[metadata["name"]]
             if not place:
                 del self._by_label[key]
+
+
+def _indexed(kind: Kind, found: Object) -> list[tuple[str, str]]:
+    """Return what an object is looked up by."""
+    labels = found["metadata"].get("labels") or {}
+    places = [(label, labels[label]) for label in _INDEXED if label in labels]
+    if kind is ROLLOUT:
+        followed = (((found.get("spec") or {}).get("source") or {}).get("retrainRef") or {}).get("name")
+        places += [(_FOLLOWS, followed)] if followed else []
+    return places
 
 
 def _version(found: Object) -> int:

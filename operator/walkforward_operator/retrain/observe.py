@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
@@ -22,17 +23,30 @@ from walkforward_operator.retrain.status import RetrainStatus
 from walkforward_operator.retrain.views import job_view, owner_uid, pod_view
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
+    from walkforward_operator.cluster.kinds import Kind
     from walkforward_operator.cluster.protocol import Object, Reader
     from walkforward_operator.reconciler import Key
     from walkforward_operator.retrain.allowed import Installation
     from walkforward_operator.retrain.model import JobView, PodView
     from walkforward_operator.retrain.status import CurrentRun
 
-__all__ = ["Subject", "look", "read_subject", "retrain_of", "status_of"]
+__all__ = ["Rollouts", "Subject", "look", "read_subject", "retrain_of", "status_of"]
 
 _log: Final = logging.getLogger(__name__)
+
+
+class Rollouts(Protocol):
+    """What the watches know of rollouts; :class:`walkforward_operator.cluster.store.Store` is one."""
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Object:
+        """Return one object; raises ``NotFound``."""
+        ...
+
+    def followers(self, namespace: str, retrain: str) -> list[Object]:
+        """Return the rollouts whose source is this ModelRetrain."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +94,18 @@ def status_of(body: Mapping[str, Any]) -> RetrainStatus:
 
 
 async def look(
-    reader: Reader, subject: Subject, installation: Installation, now_ms: int, *, pods: Reader, rollouts: Reader | None = None
+    reader: Reader, subject: Subject, installation: Installation, now_ms: int, *, pods: Reader, rollouts: Rollouts
 ) -> Observation:
     """Return everything that the cluster shows of ``subject``; the object store was not asked.
 
-    The trainer's pods are not watched, so they are listed by a reader of their own, and only while a Job may have some. Rollouts have one
-    too: to ask the API server for all of a namespace at every look of every retrain would be a load that grows with the square.
+    The trainer's pods are not watched, so they are listed by a reader of their own, and only while a Job may have some. Rollouts are those
+    of the watches: to ask the API server for all of a namespace at every look of every retrain would be a load that grows with the square.
     """
     retrain, run = subject.retrain, subject.status.run
     labels = {MANAGED_BY[0]: MANAGED_BY[1], RETRAIN_LABEL: retrain.name}
     jobs = [job_view(body) for body in await reader.list(JOB, retrain.namespace, labels=labels)]
     maps = [body for body in await reader.list(CONFIG_MAP, retrain.namespace, labels=labels) if owner_uid(body) == retrain.uid]
-    followers = _rollouts(await (rollouts or reader).list(ROLLOUT, retrain.namespace), retrain)
+    followers = await _followers(rollouts, retrain)
     progress = None
     if run is not None:
         job = await _job_of(reader, retrain, run, jobs)
@@ -136,15 +150,15 @@ async def _pods_of(reader: Reader, retrain: Retrain, run: CurrentRun, job: JobVi
     return tuple(pod for pod in map(pod_view, bodies) if pod.owner_uid == job.uid)
 
 
-def _rollouts(bodies: Iterable[Mapping[str, Any]], retrain: Retrain) -> list[Rollout]:
+async def _followers(rollouts: Rollouts, retrain: Retrain) -> list[Rollout]:
     """Return the rollouts that follow the retrain, and the one that its spec names."""
     named = retrain.spec.baseline_from if retrain.spec else None
-    found = []
-    for body in bodies:
-        reference = body["spec"]["source"].get("retrainRef")  # the schema asks for a source; there may be thousands of rollouts
-        follows = reference is not None and reference["name"] == retrain.name
-        if follows or body["metadata"]["name"] == named:
-            found.append(Rollout(name=body["metadata"]["name"], follows=follows, stable=_stable(body)))
+    bodies = rollouts.followers(retrain.namespace, retrain.name)
+    found = [Rollout(name=body["metadata"]["name"], follows=True, stable=_stable(body)) for body in bodies]
+    if named is None or any(one.name == named for one in found):
+        return found
+    with suppress(NotFound):
+        found.append(Rollout(name=named, follows=False, stable=_stable(await rollouts.get(ROLLOUT, retrain.namespace, named))))
     return found
 
 

@@ -1,13 +1,15 @@
 """The reconciler of ModelRetrains: observe → decide → write status → act.
 
 What the watches brought is looked at first: as long as it asks for nothing, no request is made but, during a run, one for its pods.
-Otherwise the API server is asked, for a hint may be old. The status is written on the resource version that was decided upon, before
+Where no run is concerned and nothing is at stake but what people read, it is written on the version that was seen. Otherwise the API
+server is asked, for a hint may be old. The status is written on the resource version that was decided upon, before
 anything is done.
 """
 
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -17,6 +19,7 @@ from walkforward_core.errors import StoreError
 from walkforward_core.names import FIELD_MANAGER, STATUS_MANAGER
 from walkforward_operator.cluster.errors import AlreadyExists, Conflict, Forbidden, Invalid, NotFound
 from walkforward_operator.cluster.kinds import CONFIG_MAP, JOB, RETRAIN
+from walkforward_operator.cluster.namespaces import goes
 from walkforward_operator.retrain.allowed import Problem
 from walkforward_operator.retrain.decide import decide
 from walkforward_operator.retrain.gather import gather
@@ -55,6 +58,10 @@ class Memory(Protocol):
 
     async def list(self, kind: Kind, namespace: str, *, labels: Mapping[str, str] | None = None) -> list[Object]:
         """Return the objects that carry all ``labels``."""
+        ...
+
+    def followers(self, namespace: str, retrain: str) -> list[Object]:
+        """Return the rollouts whose source is this ModelRetrain."""
         ...
 
     def put(self, kind: Kind, found: Object) -> bool:
@@ -102,22 +109,35 @@ class RetrainReconciler:
 
     async def reconcile(self, key: Key) -> float | None:
         """Bring one ModelRetrain where its spec wants it; return after how many seconds to look again."""
+        try:
+            return await self._reconcile(key)
+        except Forbidden as error:
+            if not await goes(self._cluster, key.namespace):
+                raise
+            # the rights went with the namespace's RoleBindings, and it goes after them
+            _log.info("%s: its namespace is being deleted (%s); let go", key, error)
+            return None
+
+    async def _reconcile(self, key: Key) -> float | None:
         hint = await read_subject(self._memory, key)
         if hint is None:
             self._metrics.forget_retrain(key.namespace, key.name)
             return None
         now_ms = self._now_ms()
-        seen = await look(self._memory, hint, self._installation, now_ms, pods=self._cluster)
+        seen = await look(self._memory, hint, self._installation, now_ms, pods=self._cluster, rollouts=self._memory)
         decision = decide(hint.retrain, hint.status, seen, now_ms)
         self._measure(key, decision.status)
         ended = seen.progress is not None and seen.progress.ending is not None
         if not (ended or decision.asks or decision.actions or decision.status != hint.status):
             return _seconds(decision)
-        subject = await read_subject(self._cluster, key)
-        if subject is None:
-            return None
         try:
-            return await self._attend(key, subject)
+            if _words_only(decision, hint, seen):
+                with suppress(Conflict):  # the hint was old
+                    await self._write(hint, decision)
+                    await self._tell(hint, decision)
+                    return _seconds(decision)
+            subject = await read_subject(self._cluster, key)
+            return await self._attend(key, subject) if subject is not None else None
         except Gone:
             return None
 
@@ -214,6 +234,12 @@ class RetrainReconciler:
             self._metrics.retrain_next_run.labels(*key).set(epoch_ms(status.next_run) / 1000)
         else:  # or an alert on overdue runs would fire for one that is suspended
             self._metrics.retrain_next_run.remove_by_labels({"namespace": key.namespace, "name": key.name})
+
+
+def _words_only(decision: Decision, subject: Subject, seen: Observation) -> bool:
+    """Whether nothing is at stake but what people read: no run before or after, no Job, nothing to be made or deleted."""
+    idle = subject.status.run is None and decision.status.run is None and not decision.asks and not seen.jobs
+    return idle and all(isinstance(action, Emit) for action in decision.actions)
 
 
 def _seconds(decision: Decision) -> float | None:

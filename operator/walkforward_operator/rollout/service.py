@@ -1,8 +1,9 @@
 """The reconciler of ModelRollouts: observe → decide → act → write status.
 
 What the watches brought is looked at first; as long as it asks for nothing, no request is made. An abort is carried out on it at
-once, since its write of the routing document holds only on the version that was seen. For everything else the API server is asked
-and decided upon anew. Nothing here waits for pods, for the object store or for the ledger: they wake the rollout when they have news.
+once, since its write of the routing document holds only on the version that was seen; so is what changes nothing but words, whose status
+holds only on the version that was seen as well. For everything else the API server is asked and decided upon anew. Nothing here waits
+for pods, for the object store or for the ledger: they wake the rollout when they have news.
 """
 
 from __future__ import annotations
@@ -13,17 +14,18 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from walkforward_operator.cluster.errors import Conflict, Forbidden, NotFound
 from walkforward_operator.cluster.kinds import ROLLOUT
+from walkforward_operator.cluster.namespaces import goes
 from walkforward_operator.rollout.act import Acts, Failed
 from walkforward_operator.rollout.clock import millis
 from walkforward_operator.rollout.decide import decide
 from walkforward_operator.rollout.judge import judge
 from walkforward_operator.rollout.memory import Memory
-from walkforward_operator.rollout.model import Record
+from walkforward_operator.rollout.model import Emit, Record
 from walkforward_operator.rollout.observe import read_subject
 from walkforward_operator.rollout.see import Eyes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from walkforward_operator.bundles import Bundles
     from walkforward_operator.cluster.kinds import Kind
@@ -45,6 +47,8 @@ _log: Final = logging.getLogger(__name__)
 _PASSES: Final = 20
 _TURNS: Final = 16
 _TURN_S: Final = 2.0
+_NEW_MS: Final = 10_000
+"""What was made together comes by several watches: so young, a rollout is not told that something is missing before it was asked for."""
 _VERDICTS: Final = {"Pass": 1.0, "NoData": 0.0, "Fail": -1.0}
 
 
@@ -109,10 +113,12 @@ class RolloutReconciler:
                 _log.info("%s: decided on an old state (%s); decided again", key, error)
         elif seen.loading:
             return await self._tend(key, memory, seen, decision)
-        return await self._await_turn(key, hint, memory)
+        elif _words_only(decision, hint, self._now_ms()):
+            return await self._await_turn(lambda: self._say(key, memory, hint, seen, decision))
+        return await self._await_turn(lambda: self._act_live(key, hint, memory))
 
-    async def _await_turn(self, key: Key, hint: Subject, memory: Memory) -> float | None:
-        """Go on with the API server's own state; a few rollouts at a time, so that no answer comes late for all of them.
+    async def _await_turn(self, act: Callable[[], Awaitable[float | None]]) -> float | None:
+        """Go on with requests; a few rollouts at a time, so that no answer comes late for all of them.
 
         Whoever waits long looks again in between: what has become an abort by then waits for nobody.
         """
@@ -122,26 +128,35 @@ class RolloutReconciler:
         except TimeoutError:
             return 0.0
         try:
-            return await self._act_live(key, hint, memory)
+            return await act()
         finally:
             self._turns.release()
+
+    async def _say(self, key: Key, memory: Memory, hint: Subject, seen: Seen, decision: Decision) -> float | None:
+        """Write what was decided on the watches' word; where that was old, ask the API server after all."""
+        try:
+            return await self._carry_out(key, memory, hint, seen, decision)
+        except (Conflict, NotFound, Forbidden) as error:
+            _log.info("%s: decided on an old state (%s); decided again", key, error)
+            return await self._act_live(key, hint, memory)
 
     async def _act_live(self, key: Key, hint: Subject, memory: Memory) -> float | None:
         """Ask the API server, decide on what it has, and act."""
         try:
             live = await read_subject(self._cluster, key)
-        except Forbidden:
-            if not await self._eyes.goes(key.namespace):
+            if live is None or live.rollout.uid != hint.rollout.uid:
+                return None  # the watch is about to say so
+            self._store.put(ROLLOUT, live.body)
+            seen, decision = await self._decide(self._cluster, live, memory)
+            return await self._carry_out(key, memory, live, seen, decision)
+        except Forbidden as error:
+            if not await goes(self._cluster, key.namespace):
                 raise
-            # the right to read went with the namespace's RoleBindings: nothing can be decided, and nothing may hold the deletion up
+            # the rights went with the namespace's RoleBindings: nothing can be decided, and nothing may hold the deletion up
+            _log.info("%s: its namespace is being deleted (%s); let go", key, error)
             await self._acts.let_go(hint)
             await self._forget(key)
             return None
-        if live is None or live.rollout.uid != hint.rollout.uid:
-            return None  # the watch is about to say so
-        self._store.put(ROLLOUT, live.body)
-        seen, decision = await self._decide(self._cluster, live, memory)
-        return await self._carry_out(key, memory, live, seen, decision)
 
     async def close(self) -> None:
         """Ask no pod any more."""
@@ -226,3 +241,13 @@ class RolloutReconciler:
 def _asks(decision: Decision, subject: Subject) -> bool:
     """Whether anything has to be written into the cluster; a record is asked for until it is stored, and goes elsewhere."""
     return bool(decision.first) or decision.status != subject.status or any(not isinstance(action, Record) for action in decision.then)
+
+
+def _words_only(decision: Decision, subject: Subject, now_ms: int) -> bool:
+    """Whether nothing is at stake but what people read: no walk, no write of the document planned or asked for, no new alarm."""
+    old, new, rollout = subject.status, decision.status, subject.rollout
+    if decision.first or rollout.deleting_since_ms is not None or now_ms - rollout.created_ms <= _NEW_MS:
+        return False
+    still = old.walk is None and new.walk is None and old.routing.pending is None and old.routing == new.routing
+    first = old.observed_generation < 0
+    return still and old.stable == new.stable and all(isinstance(one, Emit) and (first or not one.warning) for one in decision.then)
