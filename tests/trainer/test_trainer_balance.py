@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from walkforward_core.api.recipe import Calibration
-from walkforward_trainer.balance import MOST, balanced, fit_balance
+from walkforward_trainer.balance import MOST, balance_weights, balanced, fit_balance
 from walkforward_trainer.graph import base_graph, full_graph
+from walkforward_trainer.metrics.probability import ece
 from walkforward_trainer.models.linear import fit_linear
 from walkforward_trainer.models.training import Binned, Training
 from walkforward_trainer.resolved import Join, Model
@@ -86,3 +87,15 @@ def test_without_a_class_target_nothing_is_weighed() -> None:
     tail = fit_tail(run(base_graph([model.part], 2), x), y, np.ones(len(y)), TailKind(3))
     assert tail.neutral == 1.0
     assert "neutral" not in tail.describe()
+
+
+def test_under_its_weights_the_answer_is_as_well_calibrated_as_before() -> None:
+    rng = np.random.default_rng(7)
+    p = rng.dirichlet((2.0, 1.0, 2.0), 40_000)
+    y = (rng.random((len(p), 1)) > p.cumsum(axis=1)).sum(axis=1).astype(float)
+    after = balanced(p, 3.0)
+    after /= after.sum(axis=1, keepdims=True)
+    up = (y == 2).astype(float)
+    assert ece(up, p[:, 2], None) < 0.012
+    assert ece(up, after[:, 2], None) > 0.08
+    assert ece(up, after[:, 2], balance_weights(y, 3.0)) < 0.012

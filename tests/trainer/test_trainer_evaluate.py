@@ -34,7 +34,8 @@ def answers(count: int, rows: int = 400, seed: int = 0, **changes: Any) -> tuple
     p[-rows // 20 :] = np.nan
     y[5] = np.nan
     data = dataset(np.zeros((rows, 1), np.float32), y, horizon=5, returns=rng.normal(0, 0.01, rows), **changes)
-    fitted = SimpleNamespace(unseen=decision_score(p[:, -1], p[:, 0], count), unseen_p=p, splits=purged_k_fold(data.t0, data.t1, 4, 0))
+    splits, tail = purged_k_fold(data.t0, data.t1, 4, 0), SimpleNamespace(neutral=1.0)
+    fitted = SimpleNamespace(unseen=decision_score(p[:, -1], p[:, 0], count), unseen_p=p, splits=splits, tail=tail)
     return data, fitted
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Vector = npt.NDArray[np.float64]
 
-__all__ = ["MOST", "balanced", "fit_balance"]
+__all__ = ["MOST", "balance_weights", "balanced", "fit_balance"]
 
 MOST: Final = 4.0
 """Most that neutral counts. Where it takes more, nothing is known of neutral: it would only take from what is known of the others."""
@@ -49,3 +49,12 @@ def fit_balance(p: Vector, wanted: float) -> float:
 def balanced(p: Vector, neutral: float) -> Vector:
     """Return ``p`` (n, 3) with the second column times ``neutral``; rows no longer add up to 1."""
     return np.asarray(p * np.array([1.0, neutral, 1.0]))
+
+
+def balance_weights(y: Vector, neutral: float) -> Vector:
+    """Return what rows of the classes ``y`` (n,) weigh where probabilities count neutral ``neutral`` times.
+
+    Shares p, each times a factor of its class and divided by their sum, are the probabilities of a market in which rows of that class
+    weigh the factor (Bayes): under these weights they are as well calibrated as they were before.
+    """
+    return np.where(y == 1, neutral, 1.0)

@@ -11,6 +11,7 @@ import numpy as np
 from walkforward_core.bundle import DecisionKind
 from walkforward_core.offline import ABOVE_CHANCE, ACCURACY, AUC, EXPECTANCY, F1, KELLY, PRECISION_AT_K, PROFIT_FACTOR, SHARPE, WIN_RATE
 from walkforward_trainer.backtest import PROFIT_FACTOR_CAP, Backtest, backtest, filter_table
+from walkforward_trainer.balance import balance_weights
 from walkforward_trainer.decision import position
 from walkforward_trainer.metrics import classes, probability
 from walkforward_trainer.metrics.sharpe import Moments, disjoint, moments, probabilistic, track_record
@@ -101,7 +102,7 @@ def evaluate(rows: Dataset, fitted: Fitted, plan: Plan) -> Evidence:
             "pAboveThreshold": float(np.mean(score > plan.decision.threshold)),
         }
         | _earns(model, plan, spread, independent)
-        | _weighted(weighed(rows, plan, row), y, p)
+        | _weighted(weighed(rows, plan, row) * balance_weights(y, fitted.tail.neutral), y, p)
     )
     if p.shape[1] == 3:
         found |= {f"distribution.{name}": value for name, value in classes.distribution(p, plan.decision.threshold).items()}
