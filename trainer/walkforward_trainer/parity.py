@@ -47,10 +47,10 @@ def check_parity(x: Matrix, fitted: Fitted) -> Parity:
     rows = _spread(x, MAX_ROWS)
     rows = np.vstack((rows, straddling(rows, [split for model in every for split in model.part.splits])))
     names = [*(f"base model {index + 1}" for index in range(len(fitted.bases))), *(f"head {name}" for name in fitted.heads)]
-    found = dict(zip(names, side_by_side([partial(_apart, model, rows) for model in every]), strict=True))
-    shipped, *heads = (answer.astype(np.float64) for answer in run_all(fitted.model, rows, []))
-    z = run(base_graph([base.part for base in fitted.bases], x.shape[1]), rows)
-    evaluated = fitted.tail.probability(z)
+    whole, *asked = side_by_side([partial(run_all, fitted.model, rows, []), *(partial(_exported, model, rows) for model in every)])
+    shipped, *heads = (answer.astype(np.float64) for answer in whole)
+    found = dict(zip(names, side_by_side([partial(_apart, *pair, rows) for pair in zip(every, asked, strict=True)]), strict=True))
+    evaluated = fitted.tail.probability(np.column_stack(asked[: len(fitted.bases)]))
     flips = int((shipped.argmax(axis=1) != evaluated.astype(np.float32).argmax(axis=1)).sum())
     found["calibration"] = float(np.abs(shipped - evaluated).max()) if not flips else float("inf")
     found["sum of p"] = float(np.abs(shipped.sum(axis=1) - 1.0).max())
@@ -81,9 +81,13 @@ def straddling(x: Matrix, splits: list[tuple[int, float]], most: int = MAX_SPLIT
     return np.ascontiguousarray(rows, np.float32)
 
 
-def _apart(model: BaseModel, rows: Matrix) -> float:
-    """Return how far the exported ``model`` is from the library's own predictor; infinite where it prefers another class."""
-    exported = run(base_graph([model.part], rows.shape[1]), rows)
+def _exported(model: BaseModel, rows: Matrix) -> Vector:
+    """Return what the graph of ``model`` alone says, shape (n, outputs)."""
+    return run(base_graph([model.part], rows.shape[1]), rows)
+
+
+def _apart(model: BaseModel, exported: Vector, rows: Matrix) -> float:
+    """Return how far ``exported`` is from the library's own predictor; infinite where it prefers another class."""
     native = to_log_odds(model.raw(rows), model.part.link)
     if model.part.link is Link.NUMBER:
         return float(np.abs(exported - native).max() / max(1.0, float(np.abs(native).max())))
