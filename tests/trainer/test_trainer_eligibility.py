@@ -63,6 +63,11 @@ def test_a_smoke_run_needs_seven_days_and_ten_trades() -> None:
     wanted = smoked(asked(minAge="14d", minClosedTrades=75, minBars=5_000), HOUR)
     assert unmet(wanted, Seen(rows=1_000, span_ms=0, log=log(10, 7)), 0) == []
     assert len(unmet(wanted, Seen(rows=1_000, span_ms=0, log=log(9, 6.9)), 0)) == 2
+    # a thousand bars of five minutes are three days and a half, which the log of trades knows nothing of
+    wanted = smoked(asked(minAge="14d", minClosedTrades=75), HOUR // 12)
+    (missing,) = unmet(wanted, Seen(rows=1_000, span_ms=0, log=log(10, 6.9)), 0)
+    assert "7d wanted" in missing
+    assert unmet(wanted, Seen(rows=1_000, span_ms=1_000 * HOUR // 12), 0) == []
     # what asks for less than that stays as it is
     assert unmet(smoked(asked(minAge="1d", minClosedTrades=3), HOUR), Seen(rows=0, span_ms=0, log=log(3, 1)), 0) == []
 

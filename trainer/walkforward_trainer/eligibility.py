@@ -58,13 +58,17 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What must be there; ``recent_ms`` is the length of the recent window of the regimes."""
+    """What must be there; ``recent_ms`` is the length of the recent window of the regimes.
+
+    ``reach_ms`` is the most that the rows of a run can span which reads no more: its rows, not the trades in a log, need no higher age.
+    """
 
     age_ms: int | None
     bars: int | None
     trades: int | None
     regime: RegimeSpec | None
     recent_ms: int
+    reach_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +98,12 @@ def smoked(asked: Limits, bar_ms: int) -> Limits:
     """Return what a smoke run needs: 7 days, 10 trades, and no more bars than it reads."""
     reach = SMOKE_BARS * bar_ms
     return Limits(
-        age_ms=None if asked.age_ms is None else min(asked.age_ms, SMOKE_AGE_MS, reach),
+        age_ms=None if asked.age_ms is None else min(asked.age_ms, SMOKE_AGE_MS),
         bars=None if asked.bars is None else min(asked.bars, SMOKE_BARS),
         trades=None if asked.trades is None else min(asked.trades, SMOKE_TRADES),
         regime=asked.regime,
         recent_ms=min(asked.recent_ms, reach // 4),
+        reach_ms=reach,
     )
 
 
@@ -108,11 +113,11 @@ def unmet(asked: Limits, seen: Seen, as_of_ms: int) -> list[str]:
     if asked.bars is not None and seen.rows < asked.bars:
         missing.append(f"eligibility.minBars: {seen.rows} rows in the window, {asked.bars} wanted")
     if asked.age_ms is not None:
-        span, what = seen.span_ms, "the window's rows span"
+        span, what, wanted = seen.span_ms, "the window's rows span", min(asked.age_ms, asked.reach_ms or asked.age_ms)
         if seen.log is not None:
-            span, what = seen.log.closed_ms - seen.log.opened_ms, f"the closed trades of {seen.log.where} span"
-        if span < asked.age_ms:
-            missing.append(f"eligibility.minAge: {what} {_age(span)}, {format_ms(asked.age_ms)} wanted")
+            span, what, wanted = seen.log.closed_ms - seen.log.opened_ms, f"the closed trades of {seen.log.where} span", asked.age_ms
+        if span < wanted:
+            missing.append(f"eligibility.minAge: {what} {_age(span)}, {format_ms(wanted)} wanted")
     if asked.trades is not None and seen.log is not None and seen.log.count < asked.trades:
         missing.append(f"eligibility.minClosedTrades: {seen.log.count} closed trades in {seen.log.where}, {asked.trades} wanted")
     if asked.regime is not None and seen.bars is not None:
