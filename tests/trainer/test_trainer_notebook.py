@@ -94,10 +94,10 @@ def test_overrides_are_those_of_a_spec(tmp_path: Path) -> None:
 class TestTrades:
     """The risk filter from a notebook: dataset, trainer, registry."""
 
-    def risk(self, tmp_path: Path) -> Experiment:
+    def risk(self, tmp_path: Path, **fields: Any) -> Experiment:
         log = write_trades(tmp_path / "trades.jsonl", 4, 300)
         data = {"uri": log.as_uri(), "format": "jsonl", "symbols": ["*"], "windowBars": 5_000}
-        changes = {"recipe": "risk-filter", "overrides": {}, "data": data}
+        changes = {"recipe": "risk-filter", "overrides": {}, "data": data} | fields
         return experiment(tmp_path, **changes).at(timestamp(START + 40 * DAY))
 
     def test_stats_are_of_what_the_trades_made(self, tmp_path: Path) -> None:
@@ -113,6 +113,19 @@ class TestTrades:
         # of the instrument, which a short trade is against
         assert stats["avg_return"] == pytest.approx(np.mean([trade["side"] * trade["pnl_pct"] for trade in trades]) / 100)
         assert "avg_pnl_pct" not in experiment(tmp_path).dataset().stats
+
+    def test_it_is_the_very_run_of_the_command_line(self, tmp_path: Path) -> None:
+        """Features come from the log, and costs from the trades counted in it."""
+        risk = self.risk(tmp_path, costs={"slippage": {"bps": 2, "byTrades": {}}})
+        rows = risk.dataset()
+        candidate = risk.train(rows)
+        bundle = risk.publish(rows, candidate)
+        whole, _ = execute(risk.run, allow_file=True, now_ms=NOW)
+        assert whole.reason == "AlreadyPublished"
+        assert whole.version == bundle.version
+        assert whole.metrics["expectancy"] == candidate.metrics["expectancy"]
+        (manifest,) = (tmp_path / "models").glob("2*/manifest.json")
+        assert json.loads(manifest.read_bytes())["costs"]["multiplier"] == pytest.approx(2.0 - 0.5 * 300 / 500)
 
     def test_a_log_without_a_trade_has_no_mean(self, tmp_path: Path) -> None:
         risk = self.risk(tmp_path)

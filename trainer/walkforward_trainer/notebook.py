@@ -34,7 +34,7 @@ from walkforward_core.documents import encode
 from walkforward_core.objectstore import open_store
 from walkforward_trainer.data.sources import Access
 from walkforward_trainer.errors import BadConfiguration, BadData, Reason
-from walkforward_trainer.pipeline import prepare_all
+from walkforward_trainer.pipeline import prepare_all, settled
 from walkforward_trainer.plan import make_plan
 from walkforward_trainer.publish import publish
 from walkforward_trainer.registry import Registry
@@ -161,7 +161,7 @@ class Experiment:
         """
         if rows.unmet and not force:
             raise BadData(Reason.NOT_ELIGIBLE, f"{'; '.join(rows.unmet)}; train with force=True to try all the same")
-        return judge_candidate(self.run, self.plan, rows.prepared, self._artifacts())
+        return judge_candidate(self.run, self._settled(rows), rows.prepared, self._artifacts())
 
     def publish(self, rows: Rows, candidate: Candidate) -> Bundle:
         """Write the candidate as a bundle below ``spec.artifacts.uri`` and return it.
@@ -176,7 +176,7 @@ class Experiment:
             raise BadConfiguration(
                 Reason.GATES_FAILED, f"not published, since it failed {failed}; see candidate.gates for why and what to do"
             )
-        bundle = make_bundle(self.run, self.plan, rows.prepared, candidate)
+        bundle = make_bundle(self.run, self._settled(rows), rows.prepared, candidate)
         with store_errors("artifacts.uri"):
             publish(self._artifacts(), bundle, self.run.spec.artifacts.uri)
         return bundle
@@ -184,6 +184,9 @@ class Experiment:
     def registry(self) -> Registry:
         """Return the versions below ``spec.artifacts.uri``: to list, to promote with a reason, to keep."""
         return Registry(self._artifacts(), self.run.spec.artifacts.uri)
+
+    def _settled(self, rows: Rows) -> Plan:
+        return settled(self.run, self.plan, rows.prepared, self._artifacts(), Access(allow_file=self.allow_file))
 
     def _artifacts(self) -> ObjectStore:
         with store_errors("artifacts.uri"):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from walkforward_trainer.plan import Plan
     from walkforward_trainer.prepare import Prepared
 
-__all__ = ["execute", "prepare_all"]
+__all__ = ["execute", "prepare_all", "settled"]
 
 log = logging.getLogger("walkforward.trainer")
 
@@ -111,7 +111,6 @@ def _run(run: RunDocument, store: ObjectStore, progress: _Progress, access: Acce
             return _looked(run, seen)
     prepared = prepare_all(run, plan, store, access, now_ms=now_ms)
     progress.unmet = prepared.unmet
-    plan = with_features(plan, prepared.rows.names)
     missing = "; ".join(prepared.unmet)
     if missing and not run.force:
         message = f"{missing}; the next occasion tries again"
@@ -125,7 +124,7 @@ def _run(run: RunDocument, store: ObjectStore, progress: _Progress, access: Acce
         return ResultDocument(run=run.run, verdict=RunVerdict.DRY_RUN, reason=Reason.WOULD_TRAIN, message=message, metrics=found)
     from walkforward_trainer.train import train  # noqa: PLC0415 - onnx loads when there is something to train
 
-    return train(run, _with_costs(run, plan, store, access), prepared, store)
+    return train(run, settled(run, plan, prepared, store, access), prepared, store)
 
 
 def _looked(run: RunDocument, seen: Look) -> ResultDocument:
@@ -136,10 +135,11 @@ def _looked(run: RunDocument, seen: Look) -> ResultDocument:
     return ResultDocument(run=run.run, verdict=RunVerdict.DRY_RUN, reason=Reason.WOULD_TRAIN, message=seen.message, metrics=seen.metrics)
 
 
-def _with_costs(run: RunDocument, plan: Plan, store: ObjectStore, access: Access) -> Plan:
-    """Return the plan with the costs of this run: what was measured and counted up to its ``asOf``."""
+def settled(run: RunDocument, plan: Plan, prepared: Prepared, store: ObjectStore, access: Access) -> Plan:
+    """Return the plan with the features that the rows brought, and the costs as measured and counted up to the run's ``asOf``."""
     from walkforward_trainer.calibrator.run import closed_trades  # noqa: PLC0415 - numpy loads when there is something to train
 
+    plan = with_features(plan, prepared.rows.names)
     with stage("costs"), store_errors("artifacts.uri"):
         costs = resolve_costs(
             run.spec.costs,
