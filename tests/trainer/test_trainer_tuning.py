@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from trainer_datasets import dataset, plan_of
+from trainer_runs import run_document, spec
 
-from walkforward_core.api.offline import OfflineGates, ShareGate
+from walkforward_core.api.offline import AucGate, OfflineGates, ShareGate
 from walkforward_core.api.recipe import Scheme, Selection, Tuning
 from walkforward_trainer.errors import BadConfiguration, BadData
+from walkforward_trainer.plan import make_plan
 from walkforward_trainer.resolved import Model
 from walkforward_trainer.splits import walk_forward
 from walkforward_trainer.tuning import Search, search, tune
@@ -98,6 +100,17 @@ def test_three_classes_selection_and_f1() -> None:
     )
     result = search(dataset(x, y), np.arange(400, dtype=np.intp), asked)
     assert 0.6 < result.score < 1.0
+
+
+def test_f1_is_sought_where_the_gates_ask_for_it_whatever_else_they_ask() -> None:
+    """The documented search maximises F1; a gate that is added must not change what is sought."""
+    auc, f1 = AucGate(min=0.55), ShareGate(min=0.5)
+    gates = (OfflineGates(auc=auc), OfflineGates(f1=f1), OfflineGates(auc=auc, f1=f1))
+    alone, of_f1, both = (search(rows(), np.arange(500, dtype=np.intp), plan(tuning=Tuning(trials=1), gates=one)).score for one in gates)
+    assert both == of_f1
+    assert both != alone
+    run = run_document(spec("file:///bars.csv", "file:///models", recipe="daily-ensemble", overrides={}))
+    assert make_plan(run).gates.f1 is not None
 
 
 def test_a_search_is_refused_where_it_cannot_be() -> None:

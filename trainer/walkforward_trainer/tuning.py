@@ -122,7 +122,7 @@ def tune(rows: Dataset, plan: Plan, splits: Sequence[Split]) -> Tuned:
 
 
 def search(rows: Dataset, train: Index, plan: Plan) -> Search:
-    """Return what a search on the rows ``train``, ascending, finds: the largest AUC, or F1 where the gates ask for F1 alone."""
+    """Return what a search on the rows ``train``, ascending, finds: the largest F1 where the gates ask for F1, else the largest AUC."""
     import optuna  # noqa: PLC0415 - loaded only where there is something to search
 
     if plan.tuning is None:
@@ -258,11 +258,10 @@ def _fitted(fold: _Fold, model: Model, plan: Plan) -> Matrix:
 
 def _scores(fold: _Fold, p: Matrix, plan: Plan) -> list[float]:
     """Return the score of each part of the fold's test rows; one in which a class does not occur says as much as a coin."""
-    only_f1 = plan.gates.f1 is not None and plan.gates.auc is None
     found = []
     for part in np.array_split(np.arange(len(fold.y)), PARTS):
         y, of = fold.y[part], p[part]
-        score = classes.f1(classes.confusion(y, of)) if only_f1 else classes.area(y, of)
+        score = classes.f1(classes.confusion(y, of)) if plan.gates.f1 is not None else classes.area(y, of)
         found.append(score if np.isfinite(score) else 0.5)
     return found
 
