@@ -8,11 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from walkforward_core.names import RETRAIN_LABEL, TARGET_LABEL
-from walkforward_operator.cluster.kinds import JOB, POD, Kind
+from walkforward_operator.cluster.kinds import JOB, POD, ROLLOUT, Kind
 from walkforward_operator.cluster.store import Store
 
 LABELS = st.dictionaries(st.sampled_from([RETRAIN_LABEL, TARGET_LABEL, "x"]), st.sampled_from(["a", "b"]))
-STEPS = st.tuples(st.sampled_from([JOB, POD]), st.sampled_from(["n1", "n2", "n3"]), st.sampled_from(["u1", "u2"]), LABELS, st.booleans())
+STEPS = st.tuples(
+    st.sampled_from([JOB, POD, ROLLOUT]), st.sampled_from(["n1", "n2", "n3"]), st.sampled_from(["u1", "u2"]), LABELS, st.booleans()
+)
 
 
 @settings(max_examples=150, deadline=None)
@@ -27,13 +29,18 @@ def test_the_index_is_never_wrong(steps: list[tuple[Kind, str, str, dict[str, st
                 "uid": f"{uid}-{version // 5}",
                 "resourceVersion": str(version),
                 "labels": labels,
-            }
+            },
+            # of a rollout: what it follows, if it follows anything
+            "spec": {"source": {"retrainRef": {"name": labels["x"]}} if "x" in labels else {"bundle": {}}},
         }
         if gone:
             store.drop(kind, body)
         else:
             store.put(kind, body)
-    for kind in (JOB, POD):
+    for name in ("a", "b"):
+        followers = [item for item in store.all(ROLLOUT) if item["spec"]["source"].get("retrainRef") == {"name": name}]
+        assert sorted(map(str, store.followers("prod", name))) == sorted(map(str, followers))
+    for kind in (JOB, POD, ROLLOUT):
         everything = [item for item in store.all(kind) if wanted.items() <= item["metadata"]["labels"].items()]
         found = asyncio.run(store.list(kind, "prod", labels=wanted))
         assert sorted(item["metadata"]["name"] for item in found) == sorted(item["metadata"]["name"] for item in everything)
