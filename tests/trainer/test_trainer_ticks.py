@@ -320,6 +320,10 @@ class TestLook:
         assert "eligibility.minBars: 8000 rows in the window, 50000 wanted" in result.message
         assert "eligibility.minAge: the window's rows span 28d" in result.message
 
+    def test_how_many_ticks_are_looked_at_is_the_spec_s(self, ticks: tuple[Path, Bars], tmp_path: Path) -> None:
+        few, many = (self.dry(ticks, tmp_path, eligibility={"tickSample": least}).metrics["sampledTicks"] for least in (1_000, 30_000))
+        assert few < 30_000 <= many
+
     def test_it_reads_a_fraction_of_the_bytes(self, ticks: tuple[Path, Bars]) -> None:
         from walkforward_trainer.data.tick_sample import sample_ticks
 
@@ -329,6 +333,7 @@ class TestLook:
             Access(allow_file=True, stores={"file": store}),
             plan_of(path.as_uri(), int(made.time[-1]), windowBars=20_000),
             recent_ms=5 * planted.DAY,
+            least=10_000,
         )
         assert seen is not None
         assert store.read < path.stat().st_size / 2
@@ -344,7 +349,9 @@ class TestLook:
 
         path, made = ticks
         as_of = int(made.time[5_999])
-        seen = sample_ticks(Access(allow_file=True), plan_of(path.as_uri(), as_of, windowBars=20_000), recent_ms=5 * planted.DAY)
+        seen = sample_ticks(
+            Access(allow_file=True), plan_of(path.as_uri(), as_of, windowBars=20_000), recent_ms=5 * planted.DAY, least=1_000
+        )
         assert seen is not None
         assert seen.ticks == pytest.approx(24_000, abs=8)
         assert seen.last_ms <= as_of

@@ -44,7 +44,7 @@ def look_at_ticks(run: RunDocument, plan: Plan, access: Access) -> Look | None:
     """
     asked = limits(run.spec.eligibility)
     with stage("ticks"):
-        seen = sample_ticks(access, plan, recent_ms=asked.recent_ms)
+        seen = sample_ticks(access, plan, recent_ms=asked.recent_ms, least=run.spec.eligibility.tick_sample)
     # a symbol that no sampled row group has may be in the others
     if seen is None or seen.share == 0.0:
         return None

@@ -201,3 +201,5 @@ class Eligibility(Part, frozen=True, kw_only=True):
     """Closed trades that must exist, in `data.trades` or in the rows themselves."""
     regime: RegimeSpec | None = None
     """Diversity of market regimes."""
+    tick_sample: Annotated[int, Meta(ge=1_000, le=100_000_000)] = 10_000
+    """Ticks that a dry run looks at, at the least, instead of reading them all; more make its estimate of bars and regimes better."""

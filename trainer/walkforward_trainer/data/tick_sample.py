@@ -37,10 +37,8 @@ if TYPE_CHECKING:
     from walkforward_trainer.data.sources import Access
     from walkforward_trainer.plan import Plan
 
-__all__ = ["TICK_SAMPLE_SIZE", "TickSample", "sample_ticks"]
+__all__ = ["TickSample", "sample_ticks"]
 
-TICK_SAMPLE_SIZE: Final = 10_000
-"""Ticks that are looked at, at the least, where there are as many."""
 RECENT_GROUPS: Final = 2
 PAST_GROUPS: Final = 3
 READERS: Final = 8
@@ -79,8 +77,10 @@ class _Place:
         return round(self.group.rows * (as_of_ms - self.first_ms) / (self.last_ms - self.first_ms))
 
 
-def sample_ticks(access: Access, plan: Plan, *, recent_ms: int) -> TickSample | None:
+def sample_ticks(access: Access, plan: Plan, *, recent_ms: int, least: int) -> TickSample | None:
     """Return what there is, or nothing where the footers do not say it and everything has to be read.
+
+    ``least`` ticks are looked at, where there are as many.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def sample_ticks(access: Access, plan: Plan, *, recent_ms: int) -> TickSample | 
             f"data.uri {plan.data.uri}: no ticks before asOf {timestamp(plan.as_of_ms)}; choose a later data.asOf, or deliver ticks",
         )
     known = _window(known, plan)
-    return _estimate(store, known, _chosen(known, plan.as_of_ms - recent_ms), source, plan)
+    return _estimate(store, known, _chosen(known, plan.as_of_ms - recent_ms, least), source, plan)
 
 
 def _window(places: Sequence[_Place], plan: Plan) -> list[_Place]:
@@ -163,13 +163,13 @@ def _instants(bounds: Sequence[tuple[int, int]], footer: Footer, column: str, na
     return list(zip(flat[::2], flat[1::2], strict=True))
 
 
-def _chosen(places: Sequence[_Place], since_ms: int) -> list[_Place]:
-    """Return row groups of the recent window and of the time before, evenly spread, and enough for :data:`TICK_SAMPLE_SIZE` ticks."""
+def _chosen(places: Sequence[_Place], since_ms: int, least: int) -> list[_Place]:
+    """Return row groups of the recent window and of the time before, evenly spread, and enough for ``least`` ticks."""
     recent = [place for place in places if place.last_ms > since_ms]
     past = [place for place in places if place.last_ms <= since_ms]
     chosen = [*_spread(past, PAST_GROUPS), *_spread(recent, RECENT_GROUPS)]
     count = RECENT_GROUPS
-    while sum(place.group.rows for place in chosen) < TICK_SAMPLE_SIZE and len(chosen) < len(places):
+    while sum(place.group.rows for place in chosen) < least and len(chosen) < len(places):
         count *= 2
         chosen = [*_spread(past, count), *_spread(recent, count)]
     return sorted(chosen, key=lambda place: place.first_ms)
