@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,9 +12,17 @@ from reports import START, made
 from walkforward_trainer.backtest import backtest
 from walkforward_trainer.reference import make_reference
 from walkforward_trainer.report.answers import calibration, class_names, confusions, days, distribution
+from walkforward_trainer.report.breakdown import breakdown, open_at_once
 from walkforward_trainer.report.columns import importance, newest_drift
 from walkforward_trainer.report.data import Report
 from walkforward_trainer.report.money import BASE, MODEL, cost_curve, money
+from walkforward_trainer.specfile import timestamp
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from walkforward_trainer.backtest import Backtest
+    from walkforward_trainer.report.data import Table
 
 DAY = 86_400_000
 HOUR = 3_600_000
@@ -21,7 +30,7 @@ HOUR = 3_600_000
 
 def test_equity_and_drawdown_are_running_sums() -> None:
     outcome = backtest(np.array([1.0, 1.0, -1.0, 0.0]), np.array([0.02, -0.03, -0.01, 0.5]), 0.001)
-    curves = money(START + HOUR * np.arange(4), {MODEL: outcome})
+    curves = money(START + HOUR * np.arange(4), START + HOUR * np.arange(4) + HOUR, {MODEL: outcome})
     assert curves is not None
     (series,) = curves.series
     assert series.equity == pytest.approx((0.019, -0.012, -0.003, -0.003))
@@ -32,7 +41,7 @@ def test_equity_and_drawdown_are_running_sums() -> None:
 
 def test_a_loss_from_the_first_outcome_on_is_a_drawdown() -> None:
     outcome = backtest(np.ones(2), np.array([-0.02, 0.01]), 0.0)
-    curves = money(START + HOUR * np.arange(2), {MODEL: outcome})
+    curves = money(START + HOUR * np.arange(2), START + HOUR * np.arange(2) + HOUR, {MODEL: outcome})
     assert curves is not None
     assert curves.series[0].drawdown == pytest.approx((0.02, 0.01))
     assert max(curves.series[0].drawdown) == pytest.approx(outcome.drawdown)
@@ -45,7 +54,11 @@ def test_a_long_curve_is_thinned_and_keeps_its_deepest_point() -> None:
     returns[31_337] = -0.5
     returns[31_338] = 0.5
     outcome = backtest(np.ones(rows), returns, 0.0)
-    curves = money(START + HOUR * np.arange(rows), {MODEL: outcome, BASE: backtest(-np.ones(rows), returns, 0.0)})
+    curves = money(
+        START + HOUR * np.arange(rows),
+        START + HOUR * np.arange(rows) + HOUR,
+        {MODEL: outcome, BASE: backtest(-np.ones(rows), returns, 0.0)},
+    )
     assert curves is not None
     assert len(curves.times) <= 245
     assert max(curves.series[0].drawdown) == pytest.approx(outcome.drawdown)
@@ -70,7 +83,7 @@ def test_the_cost_curve_is_the_backtest_at_every_cost() -> None:
 
 def test_who_never_trades_has_no_cost_curve() -> None:
     assert cost_curve({MODEL: backtest(np.zeros(5), np.ones(5), 1e-4)}, 1e-4, 5) is None
-    assert money(np.zeros(0, np.int64), {}) is None
+    assert money(np.zeros(0, np.int64), np.zeros(0, np.int64), {}) is None
 
 
 def test_calibration_counts_every_row_and_its_intervals_hold_what_was_seen() -> None:
@@ -176,3 +189,89 @@ def test_it_can_be_read_again(classes: int) -> None:
     assert Report.parse(data).to_bytes() == data
     assert json.loads(data)["schema"] == "walkforward.dev/report/v1"
     assert len(data) < 150_000
+
+
+def outcome(net: list[float], position: list[float] | None = None) -> Backtest:
+    taken = np.ones(len(net)) if position is None else np.array(position)
+    returns = np.divide(np.array(net), taken, out=np.zeros(len(net)), where=taken != 0)
+    return backtest(taken, returns, 0.0)
+
+
+def tables(
+    t0: npt.NDArray[np.int64], model: Backtest, symbol: list[int] | None = None, symbols: tuple[str, ...] = ("A",)
+) -> dict[str, Table]:
+    of = np.array(symbol or [0] * len(t0), np.int16)
+    return {table.name: table for table in breakdown(t0, model, outcome([0.5] * len(t0)), of, symbols)}
+
+
+def test_parts_of_the_money_add_up_to_the_whole() -> None:
+    rng = np.random.default_rng(5)
+    t0 = START + HOUR * np.arange(3_000)
+    model = outcome(rng.normal(0, 1e-3, 3_000).tolist(), rng.choice([-1.0, 0.0, 1.0], 3_000).tolist())
+    symbol = rng.integers(0, 3, 3_000).tolist()
+    found = tables(t0, model, symbol, ("A", "B", "C"))
+    assert list(found) == ["periods", "sides", "symbols", "drawdowns"]
+    for name in ("periods", "symbols"):
+        rows = found[name].rows
+        assert sum(float(row[1] or 0) for row in rows) == 3_000
+        assert sum(float(row[2] or 0) for row in rows) == model.trades
+        assert sum(float(row[4] or 0) for row in rows) == pytest.approx(model.net.sum())
+    assert sum(float(row[4] or 0) for row in found["sides"].rows) == pytest.approx(model.net.sum()), "who has no position earns nothing"
+    assert [row[0] for row in found["sides"].rows] == ["long", "short"]
+    assert sum(float(row[5] or 0) for row in found["periods"].rows) == pytest.approx(1_500)
+    mean = float(model.net[np.array(symbol) == 1][np.abs(model.position[np.array(symbol) == 1]) > 0].mean())
+    assert found["symbols"].rows[1][5] == pytest.approx(mean)
+
+
+@pytest.mark.parametrize(
+    ("days", "unit", "first"),
+    [
+        (2, "day", "2024-01-08"),
+        (24, "day", "2024-01-08"),
+        (25, "week from", "2024-01-08"),
+        (400, "month", "2024-01"),
+        (900, "quarter", "2024 Q1"),
+    ],
+)
+def test_periods_are_of_the_shortest_unit_that_is_readable(days: int, unit: str, first: str) -> None:
+    t0 = START + 24 * HOUR * np.arange(days)
+    table = tables(t0, outcome([1e-3] * days))["periods"]
+    assert table.columns[0] == unit
+    assert table.rows[0][0] == first
+    assert 2 <= len(table.rows) <= 24
+    assert [row[0] for row in table.rows] == sorted(str(row[0]) for row in table.rows)
+
+
+def test_one_part_is_no_part() -> None:
+    assert list(tables(START + HOUR * np.arange(3), outcome([0.1, 0.1, 0.2]))) == []
+    assert breakdown(np.zeros(0, np.int64), outcome([]), outcome([]), np.zeros(0, np.int16), ("A",)) == ()
+
+
+def test_drawdowns_from_high_to_high() -> None:
+    net = [-0.1, 0.1, 0.3, -0.2, -0.1, 0.1, 0.3, 0.0, -0.4, 0.1]
+    rows = tables(START + HOUR * np.arange(10), outcome(net))["drawdowns"].rows
+    stamp = [timestamp(START + HOUR * hour)[:16].replace("T", " ") for hour in range(10)]
+    assert [row[:3] for row in rows] == [
+        (stamp[7], stamp[8], "not yet"),
+        (stamp[2], stamp[4], stamp[6]),
+        (stamp[0], stamp[0], stamp[1]),
+    ]
+    assert [row[3] for row in rows] == [pytest.approx(-0.4), pytest.approx(-0.3), pytest.approx(-0.1)]
+    assert [row[4] for row in rows] == [None, 4, 2]
+
+
+def test_how_many_are_open_at_once() -> None:
+    t0 = START + HOUR * np.arange(10)
+    assert open_at_once(t0, t0 + HOUR, np.ones(10)) == (1.0, 1), "the next one begins when the one before is over"
+    mean, most = open_at_once(t0, t0 + 5 * HOUR, np.ones(10))
+    assert (round(mean, 3), most) == (round(50 / 14, 3), 5)
+    assert open_at_once(t0, t0 + 5 * HOUR, np.where(np.arange(10) == 4, -1.0, 0.0)) == (1.0, 1)
+    assert open_at_once(t0, t0, np.zeros(10)) == (0.0, 0)
+    assert open_at_once(t0[:1], t0[:1], np.ones(1)) == (1.0, 1)
+
+
+def test_days_on_which_nothing_is_chosen_are_counted() -> None:
+    t0 = np.concatenate([START + day * DAY + np.arange(rows) * 60_000 for day, rows in enumerate((2, 3, 9))])
+    found = days(t0, np.ones(14), np.arange(14.0), 3)
+    assert found is not None
+    assert found.whole == 2

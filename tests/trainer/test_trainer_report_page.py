@@ -70,7 +70,7 @@ def leaves(value: Any, longest: int = 10**9) -> list[float]:
 
 def derived(report: dict[str, Any]) -> list[float]:
     """What the page counts for itself: gates, bins, folds, shares of a confusion table, the mean of a histogram."""
-    found = [float(len(report["gates"])), float(len(report["failed"])), float(len(report["metrics"])), 95.0, 0.0, 1.0]
+    found = [float(len(report["gates"])), float(len(report["failed"])), float(len(report["metrics"])), 95.0, 0.0, 1.0, 0.5, 0.6]
     found += [float(len(curve["points"])) for curve in report["calibration"]] + [float(index + 1) for index in range(len(report["folds"]))]
     for table in report["confusion"]:
         total = sum(map(sum, table["counts"]))
@@ -80,6 +80,8 @@ def derived(report: dict[str, Any]) -> list[float]:
         edges, rows = report["distribution"]["edges"], report["distribution"]["rows"]
         found.append(100 * sum((a + b) / 2 * n for a, b, n in zip(edges, edges[1:], rows, strict=False)) / sum(rows))
     found += [float(len(report["features"]) - 60), report["money"]["series"][0]["outcomes"], report["live"]["series"][0]["outcomes"]]
+    found.append(float(sum(day["days"] for day in report["days"]["days"])))
+    found.append(float(sum(part == 0.0 for part in report["features"].values())))
     return found
 
 
@@ -96,8 +98,9 @@ def test_every_number_that_is_shown_is_in_the_json(classes: int) -> None:
     page = Page(make_page(report))
     plain = json.loads(report.to_bytes())
     tips = shown(leaves(plain) + derived(plain))
+    others = shown(derived(plain))
     plain["days"]["days"] = plain["drift"][0]["columns"] = []
-    known = shown(leaves(plain, 20) + derived(plain)) | {fixed(column.psi, 3) for column in report.drift[0].columns}
+    known = shown(leaves(plain, 20)) | others | {fixed(one, 3) for column in report.drift[0].columns for one in (column.psi, column.limit)}
     names = {text for text in re.findall(r'"((?:[^"\\]|\\.)*)"', report.to_bytes().decode()) if re.search(r"\d", text)}
     strange = []
     for words, around in page.texts:
@@ -180,6 +183,9 @@ def test_sections_of_a_whole_report() -> None:
         "Against the live model",
         "What costs leave of it",
         "Rules alone against rules with the model",
+        "Over time",
+        "Long and short",
+        "Deepest drawdowns",
         "What its probabilities are worth",
         "What is mistaken for what",
         "Features",
@@ -305,7 +311,7 @@ def test_hardly_any_outcomes_and_no_trades_at_all(rows: int) -> None:
     idle = backtest(np.zeros(rows), np.full(rows, 0.01), 1e-4)
     whole = replace(
         bare(),
-        money=money(t0, {MODEL: idle, BASE: backtest(np.ones(rows), np.full(rows, -0.01), 1e-4)}),
+        money=money(t0, t0 + 3_600_000, {MODEL: idle, BASE: backtest(np.ones(rows), np.full(rows, -0.01), 1e-4)}),
         costs=cost_curve({MODEL: idle}, 1e-4, rows),
         calibration=calibration(y, np.column_stack((1 - p, p)), ("no", "yes"), rows),
         confusion=confusions(y, np.column_stack((1 - p, p)), p, ("no", "yes"), 0.4),

@@ -80,7 +80,8 @@ def days(t0: Times, hit: Vector, p: Vector, k: int) -> Days | None:
     span = int(found[-1] - found[0]) // MOST_DAYS + 1
     groups = [np.flatnonzero((found - found[0]) // span == index) for index in np.unique((found - found[0]) // span)]
     shown = tuple(_day(found[group], each[group]) for group in groups)
-    return Days(k=k, base=float(hit.mean()), mean=float(each.mean()), days=shown)
+    whole = sum(len(rows) <= k for rows in blocks)
+    return Days(k=k, base=float(hit.mean()), mean=float(each.mean()), days=shown, whole=whole)
 
 
 def distribution(y: Vector, p: Matrix, names: Sequence[str]) -> Distribution | None:

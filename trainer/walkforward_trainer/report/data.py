@@ -53,10 +53,15 @@ class Series(Part, frozen=True, kw_only=True):
 
 
 class Money(Part, frozen=True, kw_only=True):
-    """Equity of a constant stake on the same rows: each decision is a round trip of its own, summed as it is decided."""
+    """Equity of a constant stake on the same rows: each decision is a round trip of its own, summed as it is decided.
+
+    Of the first series, ``open_mean`` is how many positions are open at once on average, ``open_most`` at most.
+    """
 
     times: tuple[str, ...]
     series: tuple[Series, ...]
+    open_mean: float = 0.0
+    open_most: int = 0
 
 
 class CostCurve(Part, frozen=True, kw_only=True):
@@ -116,12 +121,16 @@ class Day(Part, frozen=True, kw_only=True):
 
 
 class Days(Part, frozen=True, kw_only=True):
-    """Precision among the ``k`` highest scores of a day; ``base`` is the share of positive rows, which a coin would reach."""
+    """Precision among the ``k`` highest scores of a day; ``base`` is the share of positive rows, which a coin would reach.
+
+    ``whole`` is the number of days that have no more than ``k`` rows: nothing is chosen there.
+    """
 
     k: int
     base: float
     mean: float
     days: tuple[Day, ...]
+    whole: int = 0
 
 
 class DriftColumn(Part, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from walkforward_core.bundle import DecisionKind
 from walkforward_core.offline import blocking, explain
 from walkforward_trainer.logs import without_secrets
 from walkforward_trainer.report.answers import calibration, class_names, confusions, days, distribution
+from walkforward_trainer.report.breakdown import breakdown
 from walkforward_trainer.report.columns import importance, newest_drift
 from walkforward_trainer.report.data import Fold, Lineage, Report, Table
 from walkforward_trainer.report.money import BASE, CANDIDATE, LIVE, MODEL, cost_curve, finite, money
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from walkforward_trainer.evaluate import Evidence
     from walkforward_trainer.fit import Fitted
     from walkforward_trainer.plan import Plan
+    from walkforward_trainer.report.data import Money
     from walkforward_trainer.report.live import LiveOutcomes
 
 __all__ = ["Findings", "make_report"]
@@ -78,8 +80,8 @@ def make_report(run: RunDocument, plan: Plan, found: Findings) -> Report:
         notes=found.notes,
         metrics=found.metrics,
         folds=tuple(_fold(index, found) for index in range(len(found.fitted.splits))),
-        money=money(t0, outcomes),
-        live=_live(t0, found.live),
+        money=money(t0, rows.t1[evidence.row], outcomes),
+        live=_live(t0, rows.t1[evidence.row], found.live),
         costs=cost_curve(outcomes, plan.round_trip, evidence.independent) if len(t0) else None,
         calibration=calibration(evidence.y, evidence.classes, names, evidence.independent),
         confusion=confusions(evidence.y, evidence.classes, evidence.score, names, at_threshold),
@@ -87,7 +89,12 @@ def make_report(run: RunDocument, plan: Plan, found: Findings) -> Report:
         days=days(t0, evidence.hit, evidence.p, plan.top_k),
         features=importance(rows.names, [model.importance() for model in found.fitted.bases]),
         drift=newest_drift(rows.x, found.fitted.score, found.reference),
-        tables=(*_filter_table(evidence.table), *_head_table(found), *found.tables),
+        tables=(
+            *_filter_table(evidence.table),
+            *breakdown(t0, evidence.model, evidence.base, rows.symbol[evidence.row], rows.symbols),
+            *_head_table(found),
+            *found.tables,
+        ),
     )
 
 
@@ -160,10 +167,10 @@ def _fold(index: int, found: Findings) -> Fold:
     )
 
 
-def _live(t0: npt.NDArray[np.int64], live: LiveOutcomes | None) -> Any:
+def _live(t0: npt.NDArray[np.int64], t1: npt.NDArray[np.int64], live: LiveOutcomes | None) -> Money | None:
     if live is None:
         return None
-    return money(t0[live.at], {CANDIDATE: live.candidate, LIVE: live.live, BASE: live.base})
+    return money(t0[live.at], t1[live.at], {CANDIDATE: live.candidate, LIVE: live.live, BASE: live.base})
 
 
 def _filter_table(table: Mapping[str, Mapping[str, float]]) -> tuple[Table, ...]:

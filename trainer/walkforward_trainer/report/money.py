@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from walkforward_trainer.report.breakdown import open_at_once
 from walkforward_trainer.report.data import CostCurve, Money, Series
 from walkforward_trainer.specfile import timestamp
 
@@ -35,15 +36,19 @@ def finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def money(t0: Times, outcomes: Mapping[str, Backtest]) -> Money | None:
-    """Return the curves of ``outcomes`` decided at ``t0`` (n,) ascending, epoch milliseconds UTC; None without any."""
+def money(t0: Times, t1: Times, outcomes: Mapping[str, Backtest]) -> Money | None:
+    """Return the curves of ``outcomes``, None without any; decided at ``t0``, answered at ``t1``, both (n,), epoch milliseconds UTC.
+
+    ``t0`` ascends.
+    """
     if not len(t0):
         return None
     equity = {name: np.cumsum(outcome.net) for name, outcome in outcomes.items()}
     below = {name: np.maximum(np.maximum.accumulate(curve), 0.0) - curve for name, curve in equity.items()}
     at = _points(len(t0), [int(curve.argmax()) for curve in below.values()])
     series = tuple(_series(name, outcome, equity[name][at], below[name][at]) for name, outcome in outcomes.items())
-    return Money(times=tuple(timestamp(int(stamp)) for stamp in t0[at]), series=series)
+    mean, most = open_at_once(t0, t1, next(iter(outcomes.values())).position)
+    return Money(times=tuple(timestamp(int(stamp)) for stamp in t0[at]), series=series, open_mean=mean, open_most=most)
 
 
 def cost_curve(outcomes: Mapping[str, Backtest], round_trip: float, independent: int) -> CostCurve | None:

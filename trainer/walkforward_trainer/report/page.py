@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from walkforward_trainer.report.markup import EMPTY, Markup, el, join
-from walkforward_trainer.report.sections import answers, columns, folds, money, record, verdict
+from walkforward_trainer.report.sections import answers, columns, folds, gates, money, record, verdict
 from walkforward_trainer.report.style import style
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 SECTIONS: Final[tuple[Callable[[Report], Markup | None], ...]] = (
     verdict.head,
-    verdict.gates,
+    gates.gates,
     money.money,
     money.live,
     money.costs,

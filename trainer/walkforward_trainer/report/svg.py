@@ -101,10 +101,13 @@ class Chart:
 
     def note(self, x: float, y: float, words: str, *, above: float = 6.0) -> Markup:
         """Return ``words`` beside the point, on the side that has room, ``above`` pixels above it."""
-        room = len(words) * LETTER
-        right = self.at_x(x) + 6 + room < self.size.width - 2
+        right = self.has_room(x, words)
         place = self.at_x(x) + (6 if right else -6)
         return el("text", words, x=place, y=self.at_y(y) - above, class_="note", text_anchor="start" if right else "end")
+
+    def has_room(self, x: float, words: str) -> bool:
+        """Return whether ``words`` fit to the right of ``x``."""
+        return self.at_x(x) + 6 + len(words) * LETTER < self.size.width - 2
 
     def tips(self, xs: Sequence[float], says: Sequence[str]) -> Markup:
         """Return upright strips, one around each of ``xs`` (ascending), that show their words under the pointer."""

@@ -74,8 +74,19 @@ def _days(days: Days) -> Markup:
     says = f"mean {share(days.mean)}; all rows {share(days.base)}"
     lines = legend([("model", f"mean {share(days.mean)}"), ("base", f"all rows {share(days.base)}")])
     picture = chart.draw(marks, title=f"Precision at {days.k} by day", says=says, name="days")
-    note = f"Share of hits among the {days.k} highest scores of a day; a day with fewer rows counts with those it has."
+    note = (
+        f"Share of hits among the {days.k} highest scores of a day; a day with fewer rows counts with those it has. {_chosen(days)}".strip()
+    )
     return figure(f"Precision among the {days.k} highest of a day", lines, picture, note=note)
+
+
+def _chosen(days: Days) -> str:
+    """Say on how many days nothing was chosen: there precision is the share of hits, whatever the model says."""
+    total = sum(day.days for day in days.days)
+    if not days.whole:
+        return ""
+    much = "; a smaller k would say more" if 2 * days.whole > total else ""
+    return f"On {count(days.whole)} of {count(total)} days all rows count, since there are no more than {days.k}{much}."
 
 
 def _confusion(one: Confusion) -> Markup:

@@ -9,12 +9,16 @@ from walkforward_trainer.report.markup import Markup, el
 from walkforward_trainer.report.sections.parts import block, cell, figure_cell, table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from walkforward_trainer.report.data import Drift, DriftColumn, Report
 
 __all__ = ["features"]
 
 MOST: Final = 60
 """Rows of the table; report.json has all."""
+FEW: Final = 5
+"""As many features that nobody looks at are no clutter."""
 BAR: Final = 200.0
 LIMIT_AT: Final = 0.7
 """Where the limit stands in every row, as a share of the width: PSI of different features is not of one size."""
@@ -29,11 +33,27 @@ def features(report: Report) -> Markup | None:
     names = list(report.features)
     extra = [name for name in columns if name not in report.features]
     top = max(report.features.values()) or 1.0
-    rows = [_row(name, report.features.get(name), top, columns.get(name), drifts=drift is not None) for name in (*names[:MOST], *extra)]
-    head = ("feature", "importance", "", *(("PSI", "against its limit") if drift else ()))
+    kept, idle = _apart([*names[:MOST], *extra], report.features, columns)
+
+    def grid(some: list[str], name: str) -> Markup:
+        rows = [_row(one, report.features.get(one), top, columns.get(one), drifts=drift is not None) for one in some]
+        return table(head, rows, name=name, kind="features", left=(2, 4))
+
+    head = ("feature", "importance", "", *(("PSI", "usual, and limit", "limit") if drift else ()))
     more = f" {len(names) - MOST} more features are in report.json." if len(names) > MOST else ""
     said = _said(drift) if drift else "Importance: share of what the models look at, mean over base models."
-    return block("Features", table(head, rows, name="Features", kind="features", left=(2, 4)), el("p", said + more, class_="how"))
+    parts = [grid(kept, "Features")]
+    if idle:
+        parts.append(el("details", el("summary", f"{len(idle)} features that the models do not look at"), grid(idle, "Other features")))
+    return block("Features", *parts, el("p", said + more, class_="how"))
+
+
+def _apart(names: list[str], shares: Mapping[str, float], columns: Mapping[str, DriftColumn]) -> tuple[list[str], list[str]]:
+    """Return the rows that say something, and the features that no model looks at and that have not drifted; few of them stay."""
+    idle = [name for name in names if shares.get(name) == 0.0 and (name not in columns or columns[name].psi <= columns[name].limit)]
+    if len(idle) < FEW or len(idle) == len(names):
+        return names, []
+    return [name for name in names if name not in idle], idle
 
 
 def _said(drift: Drift) -> str:
@@ -42,8 +62,8 @@ def _said(drift: Drift) -> str:
         f"Beyond their limit: {', '.join(beyond[:8])}{' and others' if len(beyond) > 8 else ''}." if beyond else "None is beyond its limit."
     )
     return (
-        f"PSI compares the {drift.window} with {drift.against}. Shaded: what 95 % of such stretches show without drift; "
-        f"the mark is its own limit in live monitoring. {verdict}"
+        f"PSI compares the {drift.window} with {drift.against}. Bar: PSI. Shaded: what 95 % of such stretches show without drift. "
+        f"Mark: the limit, which is this feature's own and that of live monitoring. {verdict}"
     )
 
 
@@ -54,7 +74,9 @@ def _row(name: str, part: float | None, top: float, column: DriftColumn | None, 
         cell(_bar(part / top, f"{name}: {share(part)}") if part is not None else ""),
     ]
     if drifts:
-        cells += [figure_cell(fixed(column.psi, 3)) if column else cell(""), cell(_bullet(column) if column else "")]
+        cells += (
+            [figure_cell(fixed(column.psi, 3)), cell(_bullet(column)), figure_cell(fixed(column.limit, 3))] if column else [cell("")] * 3
+        )
     return tuple(cells)
 
 

@@ -20,14 +20,14 @@ __all__ = ["costs", "live", "money"]
 WIDE, NARROW, HALF = Size(940, 280), Size(380, 250), Size(440, 270)
 WIDE_LOW, NARROW_LOW = Size(940, 170), Size(380, 170)
 TIPS = 48
+STAKE = "Net of costs, for a constant stake: every decision is a round trip of its own over the horizon."
 
 
 def money(report: Report) -> Markup | None:
     """Return equity and drawdown beside the base rule's."""
     if report.money is None:
         return None
-    lead = "Net of costs, for a constant stake: every decision is a round trip of its own over the horizon."
-    return block("What it would have earned", *_curves(report.money, "money"), lead=lead)
+    return block("What it would have earned", *_curves(report.money, "money"), lead=f"{STAKE} {_open(report.money)}".strip())
 
 
 def live(report: Report) -> Markup | None:
@@ -50,6 +50,14 @@ def costs(report: Report) -> Markup | None:
         "Shaded: 95 % interval of the model's line, counting only outcomes that do not overlap. Where a line crosses zero nothing is left."
     )
     return block("What costs leave of it", figure("Mean net return of an outcome by the cost of a round trip", lines, *parts, note=note))
+
+
+def _open(curves: Money) -> str:
+    """Say how many stakes are at work: a sum of round trips that overlap is no return on one of them."""
+    if curves.open_most < 2:
+        return ""
+    mean, most = number(curves.open_mean, 3), count(curves.open_most)
+    return f"{mean} of them are open at once on average, {most} at most: for a return on the capital at work, divide by as many stakes."
 
 
 def _curves(curves: Money, name: str) -> tuple[Markup, ...]:
@@ -113,8 +121,8 @@ def _outcomes(series: Sequence[Series], name: str) -> Markup:
         ("profit factor", lambda one: number(one.profit_factor, 3)),
         ("break-even cost of a round trip", lambda one: bps(one.break_even)),
     ]
-    body = [(el("th", words, scope="row"), *(figure_cell(form(one)) for one in series)) for words, form in rows]
-    return table(("", *(NAMES[one.name] for one in series)), body, name=f"Outcomes, {name}")
+    body = [(el("th", words, scope="row"), *(figure_cell(form(one), NAMES[one.name]) for one in series)) for words, form in rows]
+    return table(("", *(NAMES[one.name] for one in series)), body, name=f"Outcomes, {name}", kind="cards" if len(series) > 2 else "")
 
 
 def _cost_chart(curve: CostCurve, size: Size, kind: str) -> Markup:
@@ -123,13 +131,16 @@ def _cost_chart(curve: CostCurve, size: Size, kind: str) -> Markup:
     chart = Chart(size, x, linear(min(values), max(values), 6, factor=1e4), "round trip, bps", "mean net return, bps")
     marks = [chart.area(curve.costs, curve.low, curve.high, "model")]
     marks += [chart.line(curve.costs, line, STYLES[name]) for name, line in reversed(curve.expectancy.items())]
-    marks += [chart.upright(curve.current, "mark"), chart.note(curve.current, chart.y.high, f"assumed: {bps(curve.current)}", above=-12)]
+    # every line falls: the corners at the bottom left and at the top right are free
+    marks += [chart.upright(curve.current, "mark"), chart.note(curve.current, chart.y.low, f"assumed: {bps(curve.current)}", above=7)]
     said = [f"{NAMES[name]} breaks even at {bps(value)}" for name, value in curve.break_even.items() if value is not None]
     first = next(iter(curve.break_even.values()))
     if first is not None and 0 <= first <= curve.costs[-1]:
         marks += [
             chart.dot(first, 0.0, 4.5, "model", f"break-even: {bps(first)}"),
-            chart.note(first, 0.0, f"break-even: {bps(first)}", above=10),
+            chart.note(first, 0.0, f"break-even: {bps(first)}", above=10)
+            if chart.has_room(first, f"break-even: {bps(first)}")
+            else chart.note(chart.x.high, chart.y.high, f"break-even: {bps(first)}", above=-13),
         ]
     return chart.draw(
         marks, title="Mean net return by cost", says="; ".join(said) or "no line breaks even", name=f"costs-{kind}", kind=kind

@@ -21,8 +21,20 @@ UNITS: Final[Mapping[str, Callable[[float | None], str]]] = {"share": share, "bp
 __all__ = ["checks", "comparisons", "data", "lineage", "metrics", "question"]
 
 
-BESIDE_THE_MONEY: Final = frozenset({"filter"})
+BESIDE_THE_MONEY: Final = frozenset({"filter", "periods", "sides", "symbols", "drawdowns"})
 """Names of tables that are shown with what the decisions earn."""
+
+
+PLAIN: Final = {
+    "asOf": "as of",
+    "labelled": "rows with an answer",
+    "quality.bars": "rows after the checks",
+    "quality.dropped": "rows left out, since a value was missing",
+    "quality.maxGap": "longest gap",
+    "quality.completeness": "rows there of those expected",
+    "quality.staleness": "newest row before the as of",
+}
+"""Words for what the checks of the data have found."""
 
 
 def comparisons(report: Report) -> Markup | None:
@@ -46,8 +58,16 @@ def metrics(report: Report) -> Markup | None:
 
 
 def data(report: Report) -> Markup | None:
-    """Return what the data were."""
-    return _facts("Data", report.data)
+    """Return what the data were, in words."""
+    quality = dict(report.data.get("quality") or {})
+    missing = {name: part for name, part in (quality.pop("nanShare", None) or {}).items() if part}
+    found = _flat({**report.data, "quality": quality})
+    if "completeness" in quality:
+        found["quality.completeness"] = share(quality["completeness"])
+    said = {PLAIN.get(name, name): value for name, value in found.items()}
+    if quality:
+        said["missing values"] = ", ".join(f"{name} {share(part)}" for name, part in missing.items()) or "none"
+    return block("Data", facts(said)) if said else None
 
 
 def question(report: Report) -> Markup | None:
@@ -84,6 +104,7 @@ def _tables(found: Iterable[Table]) -> Markup | None:
 
 
 def _table(one: Table) -> Markup:
+    one = _without_empty(one)
     units = one.units or ("",) * len(one.rows)
     across = one.column_units or ("",) * len(one.columns)
     words = [index for index in range(len(one.columns)) if any(index and isinstance(row[index], str) for row in one.rows)]
@@ -91,7 +112,22 @@ def _table(one: Table) -> Markup:
         [_cell(value, unit or across[index], one.columns[index], first=index == 0) for index, value in enumerate(row)]
         for row, unit in zip(one.rows, units, strict=True)
     ]
-    return block(one.title, table(one.columns, rows, name=one.title, left=words, kind="cards" if words else ""), lead=one.note)
+    return block(
+        one.title,
+        table(one.columns, rows, name=one.title, left=words, kind="cards" if words or len(one.columns) > 4 else ""),
+        lead=one.note,
+    )
+
+
+def _without_empty(one: Table) -> Table:
+    """Return the table without columns in which no row says anything: a remedy where nothing is wrong."""
+    kept = [index for index in range(len(one.columns)) if not index or any(row[index] not in ("", None) for row in one.rows)]
+    return msgspec.structs.replace(
+        one,
+        columns=tuple(one.columns[index] for index in kept),
+        rows=tuple(tuple(row[index] for index in kept) for row in one.rows),
+        column_units=tuple(one.column_units[index] for index in kept) if one.column_units else (),
+    )
 
 
 def _cell(value: str | float | None, unit: str, column: str, *, first: bool) -> Markup:

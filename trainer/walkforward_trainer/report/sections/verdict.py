@@ -5,29 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from walkforward_core.bundle import Verdict
-from walkforward_trainer.report.figures import bps, count, number, percent, share
-from walkforward_trainer.report.markup import EMPTY, Markup, el, join
-from walkforward_trainer.report.sections.parts import block, cell, figure_cell, table
+from walkforward_trainer.report.figures import bps, count, fixed, number, percent, share
+from walkforward_trainer.report.markup import EMPTY, Markup, el
+from walkforward_trainer.report.sections.gates import MARKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from walkforward_core.bundle import GateRecord
     from walkforward_trainer.report.data import Report
 
-__all__ = ["gates", "head"]
+__all__ = ["head"]
 
-MARKS: Final = {Verdict.PASS: "\N{CHECK MARK}", Verdict.FAIL: "\N{MULTIPLICATION X}", Verdict.NO_DATA: "\N{EN DASH}"}
 EARNINGS: Final = frozenset({"expectancy", "sharpe", "deflatedSharpe", "profitFactor"})
 """Gates that ask what the decisions earn."""
-WORDS: Final = {Verdict.PASS: "passed", Verdict.FAIL: "failed", Verdict.NO_DATA: "no data"}
 
 
 def head(report: Report) -> Markup:
     """Return the title, the verdict and the tiles."""
     line, data = report.lineage, report.data
     span = f"{data['from'][:10]} to {data['to'][:10]}"
-    what = f"{_symbols(line.symbols)}, {data['timeframe']}, {span}; as of {line.as_of}"
+    what = f"{line.recipe} on {_symbols(line.symbols)}, {data['timeframe']}, {span}; as of {line.as_of}; run {line.run}"
     return el(
         "header",
         el("h1", el("bdi", line.retrain.partition("/")[2])),
@@ -36,15 +33,6 @@ def head(report: Report) -> Markup:
         *(el("p", note, class_="notice") for note in (*_warnings(report), *report.notes)),
         _tiles(report),
     )
-
-
-def gates(report: Report) -> Markup | None:
-    """Return the table of gates."""
-    if not report.gates:
-        return None
-    rows = [_gate(gate) for gate in report.gates]
-    grid = table(("gate", "verdict", "value", "limit", "why, and what to do"), rows, name="Gates", kind="stack gates", left=(1, 4))
-    return block("Gates", grid, lead="Judged on rows that the scoring model has not seen, from the bytes that are shipped.")
 
 
 def _symbols(symbols: tuple[str, ...]) -> str:
@@ -85,7 +73,7 @@ def _tiles(report: Report) -> Markup:
     error = found.get("aucError")
     current = report.costs.current if report.costs else None
     tiles = [
-        _tile("AUC", found.get("auc"), lambda value: number(value, 3), f"± {error:.3f}, standard error" if error is not None else ""),
+        _tile("AUC", found.get("auc"), lambda value: fixed(value, 3), f"± {error:.3f}, standard error" if error is not None else ""),
         _tile("Expectancy", found.get("expectancy"), lambda value: _cost(value, sign=True), "net, per outcome"),
         _tile("Sharpe ratio", found.get("sharpePerOutcome"), lambda value: number(value, 3), "per outcome, not annualised"),
         _tile("Largest drawdown", found.get("maxDrawdown"), percent, "of a constant stake"),
@@ -104,20 +92,3 @@ def _tile(name: str, value: float | None, form: Callable[[float], str], below: s
     if value is None:
         return None
     return el("div", el("dt", name), el("dd", form(value), *((el("div", below, class_="sub"),) if below else ())))
-
-
-def _gate(gate: GateRecord) -> tuple[Markup, ...]:
-    form = bps if gate.name == "expectancy" else number
-    remedy = (el("div", f"{gate.remedy[:1].upper()}{gate.remedy[1:]}."),) if gate.remedy else ()
-    words = f"{MARKS[gate.verdict]} {WORDS[gate.verdict]}{', skipped' if gate.forced else ''}"
-    return (
-        el("th", gate.name, scope="row"),
-        cell(el("span", words, class_=f"pill {gate.verdict}")),
-        figure_cell(form(gate.value), "value"),
-        figure_cell(form(gate.threshold), "limit"),
-        cell(join(_signs(gate.message), *remedy), "why"),
-    )
-
-
-def _signs(message: str) -> str:
-    return message.replace(" >= ", " \N{GREATER-THAN OR EQUAL TO} ").replace(" <= ", " \N{LESS-THAN OR EQUAL TO} ")
