@@ -139,8 +139,18 @@ def step_by_step(high: list[float], low: list[float]) -> float:
     return shown
 
 
+def test_blocks_and_common_runs_give_the_bits_of_runs_on_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    bars = random_bars(5, 1_200)
+    found = parabolic(Sheet.over(bars))
+    for apart, block in ((module.WINDOW - 2, 1 << 15), (1, 1 << 15), (20, 100), (7, 1)):
+        monkeypatch.setattr(module, "APART", apart)
+        monkeypatch.setattr(module, "BLOCK", block)
+        assert np.array_equal(parabolic(Sheet.over(bars)), found, equal_nan=True), (apart, block)
+
+
 def test_a_short_parabolic_shows_which_way_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WINDOW", 4)
+    monkeypatch.setattr(module, "APART", 1)
     bars = random_bars(8, 300)
     found = parabolic(Sheet.over(bars))
     for row in range(4, 300):
