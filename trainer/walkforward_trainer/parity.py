@@ -12,7 +12,7 @@ from walkforward_trainer.errors import Broken, Reason
 from walkforward_trainer.graph import base_graph
 from walkforward_trainer.models.parts import Link, to_log_odds, to_shares
 from walkforward_trainer.parallel import side_by_side
-from walkforward_trainer.runtime import run, run_all
+from walkforward_trainer.runtime import run_all
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -47,8 +47,10 @@ def check_parity(x: Matrix, fitted: Fitted) -> Parity:
     rows = _spread(x, MAX_ROWS)
     rows = np.vstack((rows, straddling(rows, [split for model in every for split in model.part.splits])))
     names = [*(f"base model {index + 1}" for index in range(len(fitted.bases))), *(f"head {name}" for name in fitted.heads)]
-    whole, *asked = side_by_side([partial(run_all, fitted.model, rows, []), *(partial(_exported, model, rows) for model in every)])
+    graphs = [fitted.model, *(base_graph([model.part], rows.shape[1]) for model in every)]
+    whole, *answers = side_by_side([partial(run_all, graph, rows, []) for graph in graphs])
     shipped, *heads = (answer.astype(np.float64) for answer in whole)
+    asked = [answer for (answer,) in answers]
     found = dict(zip(names, side_by_side([partial(_apart, *pair, rows) for pair in zip(every, asked, strict=True)]), strict=True))
     evaluated = fitted.tail.probability(np.column_stack(asked[: len(fitted.bases)]))
     flips = int((shipped.argmax(axis=1) != evaluated.astype(np.float32).argmax(axis=1)).sum())
@@ -79,11 +81,6 @@ def straddling(x: Matrix, splits: list[tuple[int, float]], most: int = MAX_SPLIT
     for offset, value in enumerate((np.nextafter(at, np.float32(-np.inf)), at, np.nextafter(at, np.float32(np.inf)))):
         rows[np.arange(len(chosen)) * 3 + offset, feature] = value
     return np.ascontiguousarray(rows, np.float32)
-
-
-def _exported(model: BaseModel, rows: Matrix) -> Vector:
-    """Return what the graph of ``model`` alone says, shape (n, outputs)."""
-    return run(base_graph([model.part], rows.shape[1]), rows)
 
 
 def _apart(model: BaseModel, exported: Vector, rows: Matrix) -> float:
