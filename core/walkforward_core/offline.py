@@ -254,7 +254,7 @@ def _record(limit: _Limit, value: float | None, *, baseline: bool) -> GateRecord
         value=value,
         threshold=limit.limit,
         verdict=Verdict.PASS if passed else Verdict.FAIL,
-        message=f"{'relative loss of AUC ' if name == 'maxDegradation' else ''}{value:.4g} {sign} {limit.limit:.4g}",
+        message=f"{'relative loss ' if name == 'maxDegradation' else ''}{value:.4g} {sign} {limit.limit:.4g}",
         remedy="" if passed else _REMEDIES.get(name) or _REMEDIES[_gate(name)],
     )
 

@@ -24,8 +24,10 @@ GATES = {"auc": {"min": 0.501}, "maxDegradation": "10%"}
 FEW: dict[str, Any] = {"model": {"trees": 15}}
 
 
-def result(tmp_path: Path, as_of: str, live: ResultDocument | None = None, **overrides: Any) -> ResultDocument:
-    fields = spec(eurusd(), tmp_path / "models", gates=GATES) | {"overrides": RISK | FEW | overrides}
+def result(
+    tmp_path: Path, as_of: str, live: ResultDocument | None = None, gates: dict[str, Any] = GATES, **overrides: Any
+) -> ResultDocument:
+    fields = spec(eurusd(), tmp_path / "models", gates=gates) | {"overrides": RISK | FEW | overrides}
     baseline = None if live is None else {"uri": live.uri, "digest": live.digest}
     run = run_document(fields, as_of, baseline=baseline, run=f"fx-{as_of[-9:-7]}{len(overrides)}")
     return execute(run, allow_file=True, now_ms=NOW)[0]
@@ -56,6 +58,22 @@ def test_one_that_knows_less_is_rejected(live: tuple[Path, ResultDocument], tmp_
     assert worse.verdict is RunVerdict.REJECTED
     assert worse.failed == ("maxDegradation",)
     assert worse.metrics["degradation"] > 0.10
+
+
+def test_a_loss_of_f1_counts_where_f1_is_a_gate(live: tuple[Path, ResultDocument], tmp_path: Path) -> None:
+    """A threshold-free AUC does not see a model that answers with one class; the largest loss does."""
+    weak = {"features": ["vol_ratio_5_20", "hour_sin"]}
+    ranked = result(tmp_path / "a", NEXT, live[1], **weak)
+    both = result(tmp_path / "b", NEXT, live[1], gates=GATES | {"f1": {"min": 0.01}}, **weak)
+
+    def lost(name: str) -> float:
+        before = both.metrics[f"baseline{name}"]
+        return (before - both.metrics[f"candidate{name}"]) / before
+
+    assert ranked.metrics["degradation"] == pytest.approx(lost("Auc"))
+    assert both.metrics["degradation"] == pytest.approx(max(lost("Auc"), lost("F1")))
+    assert lost("F1") > lost("Auc")
+    assert both.failed == ("maxDegradation",)
 
 
 def test_a_file_that_somebody_has_touched_is_refused(live: tuple[Path, ResultDocument], tmp_path: Path) -> None:

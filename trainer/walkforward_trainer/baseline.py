@@ -100,13 +100,35 @@ def compare(live: LiveModel, rows: Dataset, evidence: Evidence, plan: Plan) -> C
     """Return how the live model does on rows that neither has learned from.
 
     Those are the rows after the end of its own data and the embargo; where there are too few, also those of which its bundle has answers
-    out of fold. The loss of AUC is relative to the live model's. ``delta`` is of new rows alone, since it is about the two models that
-    serve: the mean of half the summed absolute differences of the class probabilities, which of two classes is |p candidate - p live|.
-    ``disagreement`` is the share of these rows with another most probable class.
+    out of fold. ``degradation`` is the largest loss, relative to the live model's value, of AUC and, where they are gates, of F1 and
+    accuracy. ``delta`` is of new rows alone, since it is about the two models that serve: the mean of half the summed absolute differences
+    of the class probabilities, which of two classes is |p candidate - p live|. ``disagreement`` is the share of these rows with another
+    most probable class.
     """
     incomparable = _incomparable(live.manifest, rows, plan)
     if incomparable:
         return Comparison(note=incomparable)
+    at, theirs, found = _answers(live, rows, evidence, plan)
+    y = evidence.y[at]
+    if _few(y, plan):
+        seen = ", ".join(f"{count} of class {index}" for index, count in enumerate(np.bincount(y.astype(np.intp), minlength=plan.classes)))
+        note = (
+            f"{len(y)} rows lie after the baseline's data (asOf {live.manifest.data.as_of}) and the embargo, or were tested out of fold by "
+            f"both ({seen}); {MIN_ROWS} rows and {MIN_CLASS_ROWS} of each answer are needed"
+        )
+        return Comparison(metrics=found, note=note)
+    before, now = _knows(y, theirs), _knows(y, evidence.classes[at])
+    found |= {f"baseline{name}": value for name, value in before.items()} | {f"candidate{name}": value for name, value in now.items()}
+    judged = ["Auc", *(name for name, gate in (("F1", plan.gates.f1), ("Accuracy", plan.gates.accuracy)) if gate is not None)]
+    # of a live model that knows nothing there is nothing to lose
+    found[DEGRADATION] = max((before[name] - now[name]) / max(before[name], 1e-9) for name in judged)
+    return Comparison(metrics=found, at=at, p=theirs)
+
+
+def _answers(
+    live: LiveModel, rows: Dataset, evidence: Evidence, plan: Plan
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64], dict[str, float]]:
+    """Return the entries of the evidence that can be compared, the live model's probabilities there, and what is known from new rows."""
     new = np.flatnonzero(rows.t0[evidence.row] > instant(live.manifest.data.as_of, "baseline asOf") + plan.embargo_ms)
     x = rows.columns.matrix(live.manifest.input.features)[evidence.row[new]]
     at, theirs = new, run(live.model, x).astype(np.float64) if len(new) else np.zeros((0, plan.classes))
@@ -119,23 +141,12 @@ def compare(live: LiveModel, rows: Dataset, evidence: Evidence, plan: Plan) -> C
         old = known[at]
         at, theirs = np.concatenate((old, new)), np.concatenate((said, theirs))
         found["baselineRowsOutOfFold"] = float(len(old))
-    y = evidence.y[at]
-    if _few(y, plan):
-        seen = ", ".join(f"{count} of class {index}" for index, count in enumerate(np.bincount(y.astype(np.intp), minlength=plan.classes)))
-        note = (
-            f"{len(y)} rows lie after the baseline's data (asOf {live.manifest.data.as_of}) and the embargo, or were tested out of fold by "
-            f"both ({seen}); {MIN_ROWS} rows and {MIN_CLASS_ROWS} of each answer are needed"
-        )
-        return Comparison(metrics=found, note=note)
-    before, now = classes.area(y, theirs), classes.area(y, evidence.classes[at])
-    found |= {
-        "baselineAuc": before,
-        "candidateAuc": now,
-        DEGRADATION: (before - now) / before,
-        "baselineAccuracy": classes.accuracy(classes.confusion(y, theirs)),
-        "baselineF1": classes.f1(classes.confusion(y, theirs)),
-    }
-    return Comparison(metrics=found, at=at, p=theirs)
+    return at, theirs, found
+
+
+def _knows(y: npt.NDArray[np.float64], p: npt.NDArray[np.float64]) -> dict[str, float]:
+    table = classes.confusion(y, p)
+    return {"Auc": classes.area(y, p), "F1": classes.f1(table), "Accuracy": classes.accuracy(table)}
 
 
 def _few(y: npt.NDArray[np.float64], plan: Plan) -> bool:

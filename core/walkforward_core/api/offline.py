@@ -133,7 +133,7 @@ class OfflineGates(Part, frozen=True, kw_only=True):
     leakage: LeakageGate | None = None
     """Leak detector."""
     max_degradation: Percent | None = None
-    """Largest relative loss of AUC against the live model on the same rows; without a live model it says NoBaseline."""
+    """Largest relative loss against the live model on the same rows, of AUC, and of F1 and accuracy where they are gates."""
     delta: DeltaGate | None = None
     """Difference to the live model's probabilities on the same rows; without a live model it says NoBaseline."""
 
