@@ -139,6 +139,7 @@ def test_multi_timeframe_holds_its_distribution_gates(tmp_path: Path) -> None:
     assert manifest.metrics["distribution.eligibilityPct"] >= 0.30
     # asked for 10 %: without the last step it was hardly ever the most probable class
     assert manifest.metrics["distribution.neutralPct"] == pytest.approx(0.10, abs=0.06)
+    assert 1.0 < manifest.metrics["neutralFactor"] <= 4.0
     assert {"forensic_report.txt", "forensic_analysis_results.json"} <= set(manifest.files)
 
 

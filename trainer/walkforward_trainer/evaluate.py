@@ -106,7 +106,7 @@ def evaluate(rows: Dataset, fitted: Fitted, plan: Plan) -> Evidence:
     )
     if p.shape[1] == 3:
         found |= {f"distribution.{name}": value for name, value in classes.distribution(p, plan.decision.threshold).items()}
-        found["aucUpDown"] = classes.tradable_area(y, p)
+        found |= {"aucUpDown": classes.tradable_area(y, p), "neutralFactor": fitted.tail.neutral}
     return Evidence(
         row=row,
         y=y,
