@@ -6,7 +6,7 @@ import re
 import resource
 import sqlite3
 from contextlib import closing
-from threading import Event, Thread
+from threading import Event, Thread, Timer
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -386,6 +386,20 @@ class TestSqlite:
         assert caught.value.reason is Reason.TIME_STAMPS
         with pytest.raises(BadData, match=r"neither a file nor a prefix with \.db"):
             self.read((tmp_path / "none.db").as_uri())
+
+    def test_a_writer_that_keeps_everybody_out(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """SQLite by itself would try for as long as the lock is held."""
+        path = tmp_path / "bars.db"
+        fill(path).close()
+        with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as writer:
+            writer.execute("BEGIN EXCLUSIVE")
+            monkeypatch.setattr(sqlite, "LOCKED_S", 0)
+            with pytest.raises(Transient, match=r"bars\.db: a writer has had the database locked for 0 s; let it commit") as caught:
+                self.read(path.as_uri())
+            assert caught.value.reason is Reason.DATABASE_UNAVAILABLE
+            monkeypatch.setattr(sqlite, "LOCKED_S", 30)
+            Timer(0.3, lambda: writer.execute("ROLLBACK")).start()
+            assert self.read(path.as_uri()) == 100
 
     def test_a_query_that_does_not_end(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = tmp_path / "bars.db"

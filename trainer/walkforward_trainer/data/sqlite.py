@@ -21,7 +21,7 @@ from walkforward_trainer.data.sql import BATCH, STATEMENT_S, Asked, asked, date_
 from walkforward_trainer.errors import BadConfiguration, BadData, Reason, Transient
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import polars as pl
 
@@ -37,6 +37,9 @@ LIVE: Final = "file:"
 ALLOWED: Final = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 BROKEN: Final = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR}
 """What SQLite says of a file that is no database, or a damaged one; the extended codes have these in their low byte."""
+LOCKED: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+LOCKED_S: Final = 30
+"""How long a writer may keep everybody out: its own transactions take less."""
 STEPS: Final = 100_000
 """Steps of SQLite's machine between two looks at the clock."""
 
@@ -47,7 +50,8 @@ def read_sqlite(access: Access, source: Source, columns: Sequence[Column], span:
     Raises
     ------
     BadData, BadConfiguration, Transient
-        No database there, or a broken one; no SELECT; columns as ``resolve`` refuses them; the file changes while it is copied.
+        No database there, or a broken one; no SELECT; columns as ``resolve`` refuses them; the file changes while it is copied, or a writer
+        keeps it locked.
     """
     query = one_select(source)
     entries = listing(access, source, span)
@@ -68,14 +72,31 @@ def _copy(access: Access, source: Source, uri: str, path: Path) -> None:
     if uri.startswith(LIVE):
         original = Path(unquote(uri.removeprefix("file://")))
         try:
-            with closing(sqlite3.connect(f"{original.as_uri()}?mode=ro", uri=True)) as live, closing(sqlite3.connect(path)) as copy:
-                live.backup(copy)  # in one step: one moment
+            with (
+                closing(sqlite3.connect(f"{original.as_uri()}?mode=ro", timeout=1, uri=True)) as live,
+                closing(sqlite3.connect(path)) as copy,
+            ):
+                live.backup(copy, progress=_patience(uri))  # in one step: one moment
         except sqlite3.OperationalError:
             # a folder that may not be written, or a crashed writer's journal: then like an object
             path.unlink(missing_ok=True)
         else:
             return
     copy_together(access, source, {uri: path} | {uri + suffix: path.with_name(path.name + suffix) for suffix in JOURNALS})
+
+
+def _patience(uri: str) -> Callable[[int, int, int], None]:
+    """Return what SQLite calls after each attempt to copy: while a writer keeps everybody out it would try for ever."""
+    deadline = time.monotonic() + LOCKED_S
+
+    def step(status: int, _remaining: int, _total: int) -> None:
+        if status in LOCKED and time.monotonic() > deadline:
+            raise Transient(
+                Reason.DATABASE_UNAVAILABLE,
+                f"{uri}: a writer has had the database locked for {LOCKED_S} s; let it commit, or stop it; the run is tried again",
+            )
+
+    return step
 
 
 def _opened(path: Path) -> sqlite3.Connection:
