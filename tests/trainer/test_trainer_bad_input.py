@@ -126,7 +126,11 @@ BAD_BARS: Final[dict[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], Reason, 
     "times that are words": (lambda f: f.with_columns(time=pl.lit("yesterday")), Reason.TIME_STAMPS, "yesterday"),
     "backwards": (lambda f: f.reverse(), Reason.OUT_OF_ORDER, "699 bars lie before the one that precedes them .*sort by time"),
     "a gap": (lambda f: pl.concat([f[: ROWS - 300], f[ROWS - 100 :]]), Reason.GAP, "data.quality.maxGap: .* limit 5d"),
-    "old": (lambda f: f.with_columns(pl.col("time") - 400 * DAY), Reason.STALE, "data.quality.maxStaleness: .*400d before asOf, limit [37]d"),
+    "old": (
+        lambda f: f.with_columns(pl.col("time") - 400 * DAY),
+        Reason.STALE,
+        "data.quality.maxStaleness: .*400d before asOf, limit [37]d",
+    ),
     "closer bars": (
         lambda f: f.with_columns(time=f["time"][-1] - (f["time"][-1] - f["time"]) // 2),
         Reason.TIMEFRAME_MISMATCH,
