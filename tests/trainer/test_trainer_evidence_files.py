@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from planted import MINUTE, START, write_samples
 from trainer_runs import run_document
@@ -51,3 +52,15 @@ def test_the_scaler_is_the_one_of_the_features(tmp_path: Path) -> None:
     found = manifest(tmp_path, overrides={"features": names})
     assert found["features"] == names
     assert found["transform"] == {"returns": "log", "scaler": "standard", "winsorize_bp": 0.5}
+
+
+def test_winsorising_is_a_field_of_the_spec(tmp_path: Path) -> None:
+    """Percent a tail, as ``overrides.model.winsorise`` says: the bounds in the scaler cut so many of the rows."""
+    found = manifest(tmp_path, overrides={"model": {"winsorise": 5.0}})
+    assert found["transform"]["winsorize_bp"] == 5.0
+    (path,) = (tmp_path / "m").glob("2*/scaler_params_*.json")
+    scaler = json.loads(path.read_bytes())
+    raw = [json.loads(line)["raw"]["spreadBp"] for line in (tmp_path / "features_raw.log").read_text(encoding="utf-8").splitlines()[1:]]
+    seen = np.sort(raw[-2_000:])
+    assert scaler["lower"]["spread_bp"] == pytest.approx(np.quantile(seen, 0.05), rel=0.01)
+    assert scaler["upper"]["spread_bp"] == pytest.approx(np.quantile(seen, 0.95), rel=0.01)

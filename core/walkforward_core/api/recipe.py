@@ -133,6 +133,8 @@ class ModelParameters(Part, frozen=True, kw_only=True):
     """Share of the rows that a tree sees."""
     l2: Annotated[float, Meta(gt=0.0, le=1e6)] | None = None
     """Penalty on the squared weights of a linear model, relative to the rows."""
+    winsorise: Annotated[float, Meta(ge=0.0, lt=25.0)] | None = None
+    """Of a linear model: percent of the training rows, at either end, beyond which each column is pulled in; 0 for none."""
     seed: Annotated[int, Meta(ge=0, le=2147483647)] | None = None
     """Seed of everything that is random in the run; 7 by default."""
 
