@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -26,7 +27,7 @@ from walkforward_core.offline import names
 from walkforward_core.runs import RetrainObject, RunDocument, SkippedGate, Trigger, TriggerKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = ["measure", "reading", "write_bars"]
 
@@ -34,14 +35,26 @@ MINUTE_MS: Final = 60_000
 FILE_ROWS: Final = 1_000_000
 END_MS: Final = 1_767_225_600_000
 AS_OF: Final = "2026-01-01T00:00:00Z"
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 RECIPES: Final = ("ohlcv", "ohlcv-direction")
 
 
-def measure(bars: int, folder: Path | None = None, recipes: Sequence[str] = RECIPES) -> dict[str, Any]:
-    """Return seconds and MiB of each stage of a whole run on ``bars`` bars of a minute, for each of ``recipes``."""
+def measure(
+    bars: int,
+    folder: Path | None = None,
+    recipes: Sequence[str] = RECIPES,
+    *,
+    overrides: Mapping[str, Any] = NOTHING,
+    max_rows: int | None = None,
+) -> dict[str, Any]:
+    """Return seconds and MiB of each stage of a whole run on ``bars`` bars of a minute, for each of ``recipes``.
+
+    ``overrides`` and ``max_rows`` are of the spec; without them the runs are what a user gets who says nothing.
+    """
+    changes = json.dumps({"overrides": dict(overrides), "data": {} if max_rows is None else {"maxRows": max_rows}})
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         size = write_bars(_data(Path(scratch)), bars)
-        runs = [_in_child(scratch, bars, "--recipe", name) for name in recipes]
+        runs = [_in_child(scratch, bars, "--recipe", name, "--changes", changes) for name in recipes]
     return {"bars": bars, "fileMiB": size >> 20, "runs": runs}
 
 
@@ -122,7 +135,7 @@ def _stages(scratch: Path, bars: int) -> Iterator[tuple[str, dict[str, float]]]:
     yield f"features ({x.shape[1]})", so_far()
 
 
-def _run(scratch: Path, bars: int, recipe: str) -> dict[str, Any]:
+def _run(scratch: Path, bars: int, recipe: str, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a whole run took: seconds and MiB at most of every stage, and of the run."""
     from walkforward_trainer.pipeline import execute  # noqa: PLC0415 - its imports are measured too
 
@@ -130,7 +143,7 @@ def _run(scratch: Path, bars: int, recipe: str) -> dict[str, Any]:
     log.addHandler(watch)
     log.setLevel(logging.INFO)
     began, used = time.perf_counter(), time.process_time()
-    result, _ = execute(_document(scratch, bars, recipe), allow_file=True, now_ms=time.time_ns() // 1_000_000)
+    result, _ = execute(_document(scratch, bars, recipe, changes), allow_file=True, now_ms=time.time_ns() // 1_000_000)
     watch.take("after it", time.perf_counter() - watch.since)
     return {
         "recipe": recipe,
@@ -174,11 +187,13 @@ def _peak_mib() -> int:
     return round(next(int(line.split()[1]) / 1_024 for line in status.splitlines() if line.startswith("VmHWM")))
 
 
-def _document(scratch: Path, bars: int, recipe: str) -> RunDocument:
+def _document(scratch: Path, bars: int, recipe: str, changes: Mapping[str, Any] = NOTHING) -> RunDocument:
     """Return a manual run of ``recipe`` on the made bars, all of its metric gates skipped."""
+    data = {"uri": (scratch / "bars").as_uri(), "symbols": ["MADE"], "timeframe": "1m", "windowBars": bars - 1_000}
     fields = {
         "recipe": recipe,
-        "data": {"uri": (scratch / "bars").as_uri(), "symbols": ["MADE"], "timeframe": "1m", "windowBars": bars - 1_000},
+        "data": data | changes.get("data", {}),
+        "overrides": changes.get("overrides", {}),
         "artifacts": {"uri": (scratch / recipe).as_uri()},
     }
     spec = msgspec.convert(fields, RetrainSpec)
@@ -201,9 +216,10 @@ def main() -> None:
     parser.add_argument("--reading", action="store_true", help="end with the matrix of features")
     parser.add_argument("--folder", type=Path, help="where the files are written (default: the temporary folder)")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--changes", type=json.loads, default={}, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child and options.recipe:
-        found = _run(options.child, options.bars, options.recipe[0])
+        found = _run(options.child, options.bars, options.recipe[0], options.changes)
     elif options.child:
         found = _read(options.child, options.bars)
     elif options.reading:
