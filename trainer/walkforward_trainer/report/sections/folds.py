@@ -54,7 +54,11 @@ def _chart(report: Report, limit: float | None, size: Size, kind: str) -> Markup
     values = [value for _, _, value in spans if value is not None] + [COIN] + ([limit] if limit is not None else [])
     x = times(int(min(span[0] for span in spans)), int(max(span[1] for span in spans)), size.letters)
     chart = Chart(
-        size, x, linear(min(values) - 0.02, max(values) + 0.02, 5), date_title(x, report.folds[0].from_, report.folds[-1].to), "AUC"
+        size,
+        x,
+        linear(max(min(values) - 0.02, 0.0), min(max(values) + 0.02, 1.0), 5),
+        date_title(x, report.folds[0].from_, report.folds[-1].to),
+        "AUC",
     )
     marks = [chart.level(COIN, "base"), *([chart.level(limit, "limit")] if limit is not None else [])]
     for index, (start, end, value) in enumerate(spans, start=1):

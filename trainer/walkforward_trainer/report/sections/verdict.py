@@ -71,13 +71,16 @@ def _warnings(report: Report) -> tuple[str, ...]:
 def _tiles(report: Report) -> Markup:
     found = report.metrics
     error = found.get("aucError")
-    current = report.costs.current if report.costs else None
+    broken = found.get("breakEvenCost")
+    assumed = f"assumed: {bps(report.costs.current)}" if report.costs else ""
+    if broken is not None and broken < 0:
+        assumed = "loses even without costs"
     tiles = [
         _tile("AUC", found.get("auc"), lambda value: fixed(value, 3), f"± {error:.3f}, standard error" if error is not None else ""),
         _tile("Expectancy", found.get("expectancy"), lambda value: _cost(value, sign=True), "net, per outcome"),
         _tile("Sharpe ratio", found.get("sharpePerOutcome"), lambda value: number(value, 3), "per outcome, not annualised"),
         _tile("Largest drawdown", found.get("maxDrawdown"), percent, "of a constant stake"),
-        _tile("Break-even cost", found.get("breakEvenCost"), _cost, f"assumed: {bps(current)}" if current is not None else ""),
+        _tile("Break-even cost", broken, lambda value: _cost(value) if value >= 0 else "none", assumed),
         _tile("Outcomes", found.get("outcomes"), count, f"{share(found.get('traded'))} traded"),
     ]
     return el("dl", *(tile for tile in tiles if tile), class_="tiles")
