@@ -155,6 +155,20 @@ def test_multi_timeframe_without_an_edge_is_rejected_loudly(tmp_path: Path) -> N
     assert "NoSignal" in text.read_text(encoding="utf-8")
 
 
+def test_multi_timeframe_that_knows_what_does_not_pay_is_rejected(tmp_path: Path) -> None:
+    """Trading utility and not accuracy: the same market as above, and costs that eat what can be known of it."""
+    made = market(2, 5_000, edge=1.5, length=25)
+    bars = write_bars(tmp_path / "bars.csv", made.bars)
+    data = {"format": "csv", "timeframe": "1h", "window": None, "windowBars": 2_500}
+    dear = {"data": data, "overrides": {"model": {"trees": 10}}, "costs": {"feeBps": 500}}
+    result = run(tmp_path, "multi-timeframe", bars, int(made.bars.time[-1]), **dear)
+    assert result.verdict is RunVerdict.REJECTED
+    assert "expectancy" in result.failed
+    assert "auc" not in result.failed
+    (text,) = (tmp_path / "models" / "runs").glob("*/forensic_report.txt")
+    assert "[x] WrongObjective" in text.read_text(encoding="utf-8")
+
+
 def test_risk_filter(tmp_path: Path) -> None:
     log = write_trades(tmp_path / "trades.jsonl", 4, 600)
     as_of = START + 55 * DAY

@@ -143,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--name", default="", help="of several ModelRetrains in the file, the one to run (default: one after the other)")
     mode = run.add_mutually_exclusive_group()
     mode.add_argument("--dry-run", action="store_true", help="stop after eligibility: is there enough to train on?")
-    mode.add_argument("--smoke", action="store_true", help="a reduced model through every stage, nothing published")
+    mode.add_argument("--smoke", "--smoke-test", action="store_true", help="a reduced model through every stage, nothing published")
     mode.add_argument("--calibrate", action="store_true", help="measure what execution has cost, from closed trades; nothing is trained")
     run.add_argument("--force", action="store_true", help="train even where eligibility says no; gates stay as they are")
     run.add_argument("--allow-file", action="store_true", help=f"allow file:// addresses, on a laptop (also {FILE_VARIABLE}=1)")

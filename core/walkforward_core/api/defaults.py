@@ -62,5 +62,5 @@ def effective_gates(spec: RetrainSpec) -> OfflineGates:
     if spec.recipe == Recipe.MULTI_TIMEFRAME:
         timeframe = {"1d": "24h"}.get(spec.data.timeframe, spec.data.timeframe)
         distribution = _TIMEFRAMES.get(timeframe, _TIMEFRAMES["5m"])
-        return OfflineGates(auc=AucGate(min=0.55), distribution=distribution, leakage=LeakageGate())
+        return OfflineGates(auc=AucGate(min=0.55), expectancy=MinGate(min=0.0), distribution=distribution, leakage=LeakageGate())
     return _GATES.get(spec.recipe, OfflineGates(auc=AucGate()))
