@@ -136,7 +136,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--objects", type=int, default=1000, help="operator: so many of each kind (default: %(default)s)")
     made.add_argument("--idle", type=float, default=60.0, help="operator: seconds of rest that are watched (default: %(default)s)")
     made.add_argument("--bars", type=int, default=50_000_000, help="memory: bars that are trained on (default: %(default)s)")
-    made.add_argument("--seeds", type=int, help="edge: markets without an edge (default: 300, risk-filter 1,500)")
+    made.add_argument("--seeds", type=int, help="edge: markets without an edge (default: 300, risk-filter 3,000)")
     made.add_argument("--planted", type=int, default=50, help="edge: markets with one (default: %(default)s)")
     return made
 

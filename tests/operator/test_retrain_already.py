@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 from retrain_world import World
-from retrains import manifest, manual, result
+from retrains import GOOD, manifest, manual, result
 
 from walkforward_core.runs import RunVerdict
 from walkforward_operator.retrain.status import RetrainPhase
@@ -27,7 +27,7 @@ async def test_the_same_model_for_the_same_as_of_may_be_another_runs(reason: str
     await world.settle()
     [job] = world.active
     document = world.document(job)
-    honest = manifest(document, {"auc": 0.7})
+    honest = manifest(document, GOOD)
     owner = msgspec.structs.replace(honest.retrain, run="fx-earlier", uid="another life", name=changes.get("name", "fx"))
     data = msgspec.structs.replace(honest.data, as_of=changes.get("as_of", document.as_of))
     made = msgspec.structs.replace(honest, retrain=owner, data=data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 from retrain_world import KEY, World
-from retrains import BAD, DAY, HOUR, MINUTE, NOW, job_condition, manifest, manual, pod, result, spec, terminated
+from retrains import BAD, DAY, GOOD, HOUR, MINUTE, NOW, job_condition, manifest, manual, pod, result, spec, terminated
 
 from walkforward_core.api.offline import AucGate, OfflineGates
 from walkforward_core.api.retrain import JobSpec, Resources, Schedule, Triggers
@@ -68,7 +68,7 @@ async def test_from_the_slot_to_the_bundle() -> None:
     assert status.latest_bundle is not None
     assert status.latest_bundle.version == "20260302T120000Z-1a2b3c4d"
     assert status.latest_bundle.run == job
-    assert status.history[0].metrics == {"auc": 0.7}
+    assert status.history[0].metrics == GOOD
     assert status.last_run is not None
     assert status.last_run.verdict is RunVerdict.PUBLISHED
     assert status.next_run == "2026-03-02T14:00:00Z"
@@ -626,7 +626,7 @@ async def test_a_claim_that_does_not_hold(case: str, reason: str, words: str) ->
     job = await started(world)
     document = world.document(job)
     world.publish(job)
-    made = manifest(document, {"auc": 0.7})
+    made = manifest(document, GOOD)
     cases: dict[str, dict[str, str]] = {
         "foreign run": {"run": "other"},
         "long": {"message": "x" * 2048},
@@ -658,11 +658,11 @@ async def test_the_operator_judges_again_and_a_mismatch_is_terminal(case: str, w
     world = World()
     job = await started(world)
     document = world.document(job)
-    honest = manifest(document, {"auc": 0.7})
+    honest = manifest(document, GOOD)
     made = {
         "metrics below": msgspec.structs.replace(honest, metrics={"auc": 0.5}),
         "gate missing": msgspec.structs.replace(honest, gates=()),
-        "forced unasked": msgspec.structs.replace(honest, gates=(msgspec.structs.replace(honest.gates[0], forced=True),)),
+        "forced unasked": msgspec.structs.replace(honest, gates=(msgspec.structs.replace(honest.gates[0], forced=True), *honest.gates[1:])),
         "no metric": msgspec.structs.replace(honest, metrics={}),
     }[case]
     report = result(document, RunVerdict.PUBLISHED, bundle=made)

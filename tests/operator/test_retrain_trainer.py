@@ -88,7 +88,7 @@ async def test_a_model_without_edge_is_rejected_with_gate_value_and_remedy(tmp_p
     assert ending.exit_code == 1
     outcome = await judged(spec, run, ending)
     assert (outcome.verdict, outcome.reason) == (RunVerdict.REJECTED, RetrainReason.CANDIDATE_REJECTED)
-    assert outcome.failed == ("auc",)
+    assert outcome.failed == ("auc", "auc.aboveChance")
     assert "limit 0.62" in outcome.message
     assert "features" in outcome.message
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -168,11 +169,24 @@ def test_memory_and_edges_are_judged_at_their_size_only(page: Any) -> None:
     assert verdict(page.bars({"memory": found}), "trainer: memory") == "–"
     runs[1]["verdict"] = "Published"
     assert verdict(page.bars({"memory": document(bars=49_999_999, fileMiB=1, runs=runs)}), "trainer: memory") == "–"
-    for seeds, published, expected in ((200, 0.005, "met"), (200, 0.015, "**not met**"), (100, 0.0, "–")):
-        without = {"seeds": seeds, "published": published, "upTo": 0.03}
-        one = {"recipe": "x", "withoutEdge": without, "withEdge": {"seeds": 9, "published": 1.0}}
-        assert verdict(page.bars({"edge": document(recipes=[one])}), "trainer: markets without an edge") == expected
+    clean = {"recipe": "y", "withoutEdge": {"seeds": 300, "published": 0.0, "upTo": 0.0099}, "withEdge": {"seeds": 9, "published": 1.0}}
+    for seeds, up_to, expected in ((300, 0.0099, "met"), (200, 0.0149, "**not met**")):
+        # none of 200 published, and yet not shown
+        without = {"seeds": seeds, "published": 0.0, "upTo": up_to}
+        one = {"recipe": "x", "note": "hours", "withoutEdge": without, "withEdge": {"seeds": 9, "published": 1.0}}
+        assert verdict(page.bars({"edge": document(recipes=[clean, one])}), "trainer: markets without an edge") == expected
     assert "100% of 9" in page.table("edge", {"recipes": [one]})
+
+
+@pytest.mark.parametrize(("hits", "n", "expected"), [(0, 299, 0.00997), (0, 200, 0.01487), (1, 200, 0.02350), (5, 3_000, 0.00350)])
+def test_what_so_few_of_so_many_prove_is_clopper_and_pearsons(monkeypatch: pytest.MonkeyPatch, hits: int, n: int, expected: float) -> None:
+    """The rate at which ``hits`` or fewer are seen once in twenty: the sum of the binomial is 0.05 there."""
+    monkeypatch.syspath_prepend(BENCH)
+    from walkforward_bench.no_edge import upper
+
+    found = upper(hits, n)
+    assert found == pytest.approx(expected, abs=5e-5)
+    assert sum(math.comb(n, k) * found**k * (1 - found) ** (n - k) for k in range(hits + 1)) == pytest.approx(0.05)
 
 
 def test_stages_are_read_from_the_trainers_log(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,8 +109,8 @@ def result(run: RunDocument, verdict: RunVerdict, /, *, bundle: Manifest | None 
     return ResultDocument(**{**fields, **changes})
 
 
-GOOD = {"auc": 0.7}
-BAD = {"auc": 0.51}
+GOOD = {"auc": 0.7, "aucAboveChance": 8.0}
+BAD = {"auc": 0.51, "aucAboveChance": 0.4}
 
 
 class Store:

@@ -17,7 +17,7 @@ from walkforward_core.offline import distribution_metric
 from walkforward_trainer.backtest import PROFIT_FACTOR_CAP, backtest, filter_table
 from walkforward_trainer.decision import base_position, position
 from walkforward_trainer.metrics import classes
-from walkforward_trainer.metrics.probability import above_chance, auc, auc_error, calibration_curve, ece, precision_at_k
+from walkforward_trainer.metrics.probability import auc, auc_error, calibration_curve, chance_error, ece, precision_at_k
 from walkforward_trainer.plan import make_plan
 
 if TYPE_CHECKING:
@@ -62,9 +62,30 @@ def test_standard_errors_above_chance_are_those_of_mann_and_whitney() -> None:
     y, score = np.repeat([0.0, 1.0], [40, 60]), rng.normal(size=100)
     score[y == 1] += 0.4
     theirs = mannwhitneyu(score[y == 1], score[y == 0], alternative="greater", method="asymptotic", use_continuity=False).pvalue
-    assert norm.sf(above_chance(auc(y, score), y, 1)) == pytest.approx(theirs)
-    assert above_chance(0.6, y, 4) == pytest.approx(above_chance(0.6, y, 1) / 2, rel=0.02)
-    assert np.isnan(above_chance(0.6, np.ones(5), 1))
+    p = np.column_stack((-score, score))
+    assert norm.sf(classes.above_chance(y, p, 1)) == pytest.approx(theirs)
+    assert classes.above_chance(y, p, 4) == pytest.approx(classes.above_chance(y, p, 1) / 2, rel=0.02)
+    assert np.isnan(chance_error(np.ones(5), 1))
+    assert np.isnan(classes.above_chance(np.ones(100), p, 1))
+
+
+@pytest.mark.parametrize(("count", "horizon"), [(2, 1), (2, 5), (3, 1), (3, 10)])
+def test_scores_that_know_nothing_are_seldom_far_above_chance(count: int, horizon: int) -> None:
+    """The null of the gate: labels of overlapping bars, scores that change slowly, few rows. 2.5 standard errors once in 160."""
+    rng = np.random.default_rng(7)
+    far = rows = 0
+    for _ in range(1_500):
+        step = rng.standard_t(4, 250 + horizon)
+        ahead = np.convolve(step, np.ones(horizon), "valid")[1:251]
+        slow = np.cumsum(rng.normal(size=(250, count)), axis=0)
+        slow = slow - np.linspace(0, 1, 250)[:, None] * slow[-1]
+        p = np.exp(slow / 8)
+        p /= p.sum(axis=1, keepdims=True)
+        y = (ahead > 0).astype(float) if count == 2 else np.digitize(ahead, np.quantile(ahead, [0.45, 0.6])).astype(float)
+        far += classes.above_chance(y, p, horizon) > 2.5
+        rows += 1
+    # 0.62 % and three standard errors of that measurement
+    assert far / rows < 0.0062 + 3 * (0.0062 / rows) ** 0.5
 
 
 def test_precision_at_k_is_a_mean_over_days_and_ties_go_to_the_earlier_row() -> None:

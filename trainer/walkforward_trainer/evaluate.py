@@ -95,7 +95,7 @@ def evaluate(rows: Dataset, fitted: Fitted, plan: Plan) -> Evidence:
         | {
             PRECISION_AT_K: probability.precision_at_k(hit, p[:, -1], rows.t0[row], plan.top_k),
             "aucError": probability.auc_error(probability.auc(hit, p[:, -1]), hit, overlap),
-            ABOVE_CHANCE: probability.above_chance(classes.area(y, p), hit, overlap),
+            ABOVE_CHANCE: classes.above_chance(y, p, overlap),
             "baseRate": float(hit.mean()),
             "outcomes": float(len(row)),
             "independent": float(independent),

@@ -22,15 +22,26 @@ if TYPE_CHECKING:
 
 __all__ = ["effective_gates"]
 
+LUCK: Final = 2.5
+"""Standard errors by which every recipe's AUC has to lie above one half: a score that knows nothing gets there once in 160 (Mann & Whitney
+1947, outcomes that do not overlap), however short the window. At 500 bars a limit of 0.62 alone is luck once in 50.
+"""
+
 _GATES: Final[Mapping[str, OfflineGates]] = {
-    Recipe.OHLCV: OfflineGates(auc=AucGate()),
-    Recipe.OHLCV_DIRECTION: OfflineGates(auc=AucGate(min=0.55), expectancy=MinGate(min=0.0), deflated_sharpe=ShareGate(min=0.95)),
-    # of few trades a large AUC is luck: it has to be too large for that
-    Recipe.RISK_FILTER: OfflineGates(auc=AucGate(min=0.55, above_chance=2.5), expectancy=MinGate(min=0.0)),
-    Recipe.DAILY_ENSEMBLE: OfflineGates(
-        f1=ShareGate(min=0.65), accuracy=ShareGate(min=0.70), kelly=MinGate(min=0.0), max_degradation="10%"
+    Recipe.OHLCV: OfflineGates(auc=AucGate(above_chance=LUCK)),
+    Recipe.OHLCV_DIRECTION: OfflineGates(
+        auc=AucGate(min=0.55, above_chance=LUCK), expectancy=MinGate(min=0.0), deflated_sharpe=ShareGate(min=0.95)
     ),
-    Recipe.DRIFT_ROBUST: OfflineGates(auc=AucGate(min=0.62), precision_at_k=PrecisionGate(k=20, min=0.58)),
+    Recipe.RISK_FILTER: OfflineGates(auc=AucGate(min=0.55, above_chance=LUCK), expectancy=MinGate(min=0.0)),
+    # where most bars rise, who always says so has accuracy and F1, and an AUC of one half
+    Recipe.DAILY_ENSEMBLE: OfflineGates(
+        auc=AucGate(min=0.55, above_chance=LUCK),
+        f1=ShareGate(min=0.65),
+        accuracy=ShareGate(min=0.70),
+        kelly=MinGate(min=0.0),
+        max_degradation="10%",
+    ),
+    Recipe.DRIFT_ROBUST: OfflineGates(auc=AucGate(min=0.62, above_chance=LUCK), precision_at_k=PrecisionGate(k=20, min=0.58)),
 }
 
 _TIMEFRAMES: Final[Mapping[str, DistributionGate]] = {
@@ -62,5 +73,7 @@ def effective_gates(spec: RetrainSpec) -> OfflineGates:
     if spec.recipe == Recipe.MULTI_TIMEFRAME:
         timeframe = {"1d": "24h"}.get(spec.data.timeframe, spec.data.timeframe)
         distribution = _TIMEFRAMES.get(timeframe, _TIMEFRAMES["5m"])
-        return OfflineGates(auc=AucGate(min=0.55), expectancy=MinGate(min=0.0), distribution=distribution, leakage=LeakageGate())
-    return _GATES.get(spec.recipe, OfflineGates(auc=AucGate()))
+        return OfflineGates(
+            auc=AucGate(min=0.55, above_chance=LUCK), expectancy=MinGate(min=0.0), distribution=distribution, leakage=LeakageGate()
+        )
+    return _GATES.get(spec.recipe, OfflineGates(auc=AucGate(above_chance=LUCK)))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from walkforward_trainer.metrics.probability import auc
+from walkforward_trainer.metrics.probability import auc, chance_error
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -20,6 +20,7 @@ __all__ = [
     "ELIGIBLE_ALPHA",
     "NEUTRAL",
     "UP",
+    "above_chance",
     "accuracy",
     "area",
     "brier",
@@ -48,6 +49,15 @@ def area(y: Vector, p: Matrix, weight: Vector | None = None) -> float:
     if p.shape[1] == 2:
         return auc(y, p[:, 1], weight)
     return float(np.mean([auc((y == index).astype(np.float64), p[:, index], weight) for index in range(p.shape[1])]))
+
+
+def above_chance(y: Vector, p: Matrix, horizon: float) -> float:
+    """Return how many standard errors :func:`area` lies above 1/2, with rows / ``horizon`` independent ones; NaN without a class.
+
+    Of three classes the error is the mean of those of the three areas, which the error of their mean never exceeds.
+    """
+    of = (1,) if p.shape[1] == 2 else range(p.shape[1])
+    return (area(y, p) - 0.5) / float(np.mean([chance_error((y == one).astype(np.float64), horizon) for one in of]))
 
 
 def tradable_area(y: Vector, p: Matrix) -> float:

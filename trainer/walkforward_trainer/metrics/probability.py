@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     Vector = npt.NDArray[np.float64]
 
-__all__ = ["above_chance", "auc", "auc_error", "calibration_curve", "ece", "precision_at_k"]
+__all__ = ["auc", "auc_error", "calibration_curve", "chance_error", "ece", "precision_at_k"]
 
 DAY_MS = 86_400_000
 
@@ -40,13 +40,13 @@ def auc_error(value: float, y: Vector, horizon: float) -> float:
     return float(np.sqrt(max(variance, 0.0)))
 
 
-def above_chance(value: float, y: Vector, horizon: float) -> float:
-    """Return how many standard errors an AUC lies above 1/2; the error is that of scores that know nothing (Mann & Whitney 1947).
+def chance_error(y: Vector, horizon: float) -> float:
+    """Return the standard error of the AUC of scores that know nothing (Mann & Whitney 1947).
 
     √((n1 + n0 + 1) / (12·n1·n0)), with rows / horizon independent ones; NaN with one class only.
     """
     ones, zeros = float(y.sum()) / horizon, float(len(y) - y.sum()) / horizon
-    return float((value - 0.5) / np.sqrt((ones + zeros + 1.0) / (12.0 * ones * zeros))) if ones > 0 and zeros > 0 else float("nan")
+    return float(np.sqrt((ones + zeros + 1.0) / (12.0 * ones * zeros))) if ones > 0 and zeros > 0 else float("nan")
 
 
 def precision_at_k(y: Vector, score: Vector, time: npt.NDArray[np.int64], k: int) -> float:
