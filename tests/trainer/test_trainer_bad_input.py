@@ -151,6 +151,16 @@ def test_bad_bars(tmp_path: Path, name: str, scene: Scene) -> None:
     refused(tmp_path, ended(tmp_path, scene, path), reason, words)
 
 
+@pytest.mark.parametrize("kind", ["Bars", "Ticks"])
+def test_several_symbols_in_a_table_that_names_none(tmp_path: Path, kind: str) -> None:
+    """Each of them would have all the rows, and every outcome would count twice as proof."""
+    path = tmp_path / "rows.parquet"
+    bars(OHLCV).with_columns(price=pl.col("close")).write_parquet(path)
+    asked = {"symbols": ["AAPL", "MSFT"], "kind": kind}
+    outcome = ended(tmp_path, OHLCV, path, asked=asked)
+    refused(tmp_path, outcome, Reason.COLUMN_MISSING, r"^AAPL: .*no column symbol among .*data.columns: \{symbol: its name there\}")
+
+
 @pytest.mark.filterwarnings("ignore:overflow encountered")
 @pytest.mark.filterwarnings("ignore:invalid value encountered")
 @pytest.mark.parametrize("scene", [HOURLY, DAILY], ids=lambda scene: scene.recipe)
@@ -236,6 +246,27 @@ def test_bad_trades_and_samples(tmp_path: Path, scene: Scene, name: str) -> None
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in change(lines(tmp_path, scene))), encoding="utf-8")
     refused(tmp_path, ended(tmp_path, scene, path), reason, words)
+
+
+def test_several_symbols_in_a_log_of_trades_that_names_none(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in without("symbol")(lines(tmp_path, FILTER))), encoding="utf-8")
+    outcome = ended(tmp_path, FILTER, path, asked={"symbols": ["AAPL", "MSFT"]})
+    refused(tmp_path, outcome, Reason.SYMBOL_MISSING, "AAPL: data: no closed trades of symbol 'AAPL'")
+
+
+@pytest.mark.parametrize(
+    ("scene", "symbols", "words"),
+    [
+        (OHLCV, ["AAPL", "MSFT", "AAPL"], "data.symbols: AAPL stands there twice, .*; name each one once"),
+        (DRIFT, ["BTC", "ETH"], "data.symbols: a log of samples is of one symbol, not of 2; name one"),
+    ],
+    ids=["twice", "samples"],
+)
+def test_symbols_that_no_run_can_have(tmp_path: Path, scene: Scene, symbols: list[str], words: str) -> None:
+    result, code = ended(tmp_path, scene, tmp_path / "none", asked={"symbols": symbols})
+    assert (result.reason, code) == (Reason.SPEC_INVALID, ExitCode.BAD_CONFIGURATION)
+    assert re.search(words, result.message), result.message
 
 
 @pytest.mark.parametrize("count", [1, 10])

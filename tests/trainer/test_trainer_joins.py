@@ -130,7 +130,12 @@ def test_symbols_have_their_own_values(tmp_path: Path) -> None:
         ({"published_at": [int(BARS.time[-1]) + DAY], "v": [1.0]}, {}, Reason.NOT_PUBLISHED, "nothing was published before asOf"),
         ({"published_at": [START] * 2, "v": [1.0, 2.0]}, {}, Reason.DUPLICATE_ROWS, r"\(1 and 2\); keep the one of the newest"),
         ({"published_at": [START], "v": ["high"]}, {}, Reason.COLUMN_TYPE, "not a number"),
-        ({"published_at": [START], "w": [1.0]}, {}, Reason.COLUMN_MISSING, "no column .*v"),
+        (
+            {"published_at": [START], "w": [1.0]},
+            {},
+            Reason.COLUMN_MISSING,
+            "no column v among 'published_at', 'w'.*; correct its name in data.joins.macro, or add",
+        ),
         (
             {"published_at": [START], "v": [1.0], "ticker": ["Y"]},
             {"symbol": "ticker"},

@@ -80,6 +80,10 @@ def _check_samples(spec: RetrainSpec, kind: DataKind, target: str) -> None:
         return
     if target != "Direction":
         raise _wrong(f"overrides.target.kind: {target} needs bars with a high and a low; Samples have a mid, ask for Direction")
+    if len(spec.data.symbols) > 1:
+        raise _wrong(
+            f"data.symbols: a log of samples is of one symbol, not of {len(spec.data.symbols)}; name one, and a retrain for each other"
+        )
     if timeframe_ms(spec.data.timeframe) != SAMPLE_MS:
         raise _wrong(f"data.timeframe: samples are taken every minute, not every {spec.data.timeframe}; write 1m")
     if spec.data.time_zone != UTC:

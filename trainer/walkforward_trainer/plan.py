@@ -228,6 +228,11 @@ def _check(spec: RetrainSpec) -> None:
     """Hold the rules that the CRD states in CEL: a laptop has no API server."""
     if (spec.data.window is None) == (spec.data.window_bars is None):
         raise BadConfiguration(Reason.SPEC_INVALID, "data: set exactly one of window (90d) and windowBars (2000)")
+    twice = [symbol for index, symbol in enumerate(spec.data.symbols) if symbol in spec.data.symbols[:index]]
+    if twice:
+        raise BadConfiguration(
+            Reason.SPEC_INVALID, f"data.symbols: {twice[0]} stands there twice, and its rows would count twice; name each one once"
+        )
     if spec.overrides_from is not None:
         raise BadConfiguration(
             Reason.SPEC_INVALID,

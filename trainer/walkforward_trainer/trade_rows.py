@@ -59,7 +59,8 @@ def trade_rows(inputs: Inputs) -> Rows:
             zone=plan.data.time_zone,
             as_of_ms=plan.as_of_ms,
             now_ms=inputs.now_ms,
-            symbol="" if every else plan.symbol,
+            # of several symbols a log that names none would be that of each
+            symbol="" if every or len(plan.data.symbols) > 1 else plan.symbol,
             extra=wanted,
         )
     names = feature_names(trades, plan.features) if len(trades) else plan.features

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,20 +18,23 @@ from walkforward_trainer.errors import BadData, Reason
 from walkforward_trainer.specfile import timestamp
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
     from walkforward_trainer.data.sources import Access
     from walkforward_trainer.data.tables import Part
     from walkforward_trainer.plan import Plan
 
-__all__ = ["RawBars", "read_bars"]
+__all__ = ["RawBars", "read_bars", "told_apart"]
 
+SYMBOL: Final = "symbol"
 TIME_NAMES: Final = ("timestamp", "ts", "datetime", "date", "open_time", "")
 """Names under which the time stamp is found as well; the empty one is a data frame's unnamed index."""
 COLUMNS: Final = (
     Column("time", Kind.TIME, aliases=TIME_NAMES),
     *(Column(name) for name in PRICES),
-    Column("symbol", Kind.TEXT, required=False),
+    Column(SYMBOL, Kind.TEXT, required=False),
 )
 SHOWN: Final = 10
 """Names of other symbols in a message."""
@@ -60,7 +63,7 @@ def read_bars(access: Access, plan: Plan, *, now_ms: int) -> RawBars:
     shift = plan.bar_ms if plan.data.bar_time is BarTime.OPEN else 0
     span = Span(until_ms=plan.as_of_ms + 1 - shift, since_ms=_since(plan), slack_ms=plan.bar_ms)
     source, found = Source.of("data", plan.data), _Found(shift=shift)
-    for part in read(access, source, COLUMNS, span, zone=plan.data.time_zone):
+    for part in read(access, source, told_apart(COLUMNS, plan), span, zone=plan.data.time_zone):
         found.add(part, plan.symbol)
         if found.last_ms is not None and found.last_ms > max(now_ms, plan.as_of_ms) + DAY_MS:
             raise BadData(
@@ -75,6 +78,12 @@ def read_bars(access: Access, plan: Plan, *, now_ms: int) -> RawBars:
     files, count, later = found.files, found.count, found.later
     del found, part  # so that each column is let go as soon as it is taken over
     return RawBars(bars=_joined(files), files=count, later=later)
+
+
+def told_apart(columns: Sequence[Column], plan: Plan) -> list[Column]:
+    """Return ``columns``, of which the one of the symbol has to be there where the spec names several: each would get all rows without."""
+    several = len(plan.data.symbols) > 1
+    return [replace(column, required=True) if several and column.name == SYMBOL else column for column in columns]
 
 
 class _Found:

@@ -229,13 +229,18 @@ def _place(column: Column, flat: Mapping[str, object], by_name: _Names, source: 
 
 def _missing(missing: Sequence[Column], known: Sequence[str], source: Source, table: str) -> str:
     mapped = {column.name: source.columns[column.name] for column in missing if column.name in source.columns}
-    names = ", ".join(f"{mapped[column.name]} ({column.name})" if column.name in mapped else column.name for column in missing)
+    told = [mapped.get(column.name, column.name) for column in missing]
+    if source.renamed:
+        told = [f"{theirs} ({column.name})" if column.name in mapped else theirs for theirs, column in zip(told, missing, strict=True)]
     wanted = mapped.get(missing[0].name, missing[0].name)
     near = difflib.get_close_matches(wanted.lower(), [name.lower() for name in known], n=1, cutoff=0.5)
     nearest = next((name for name in known if near and name.lower() == near[0]), None)
-    hint = f"{source.field}.columns: {{{missing[0].name}: {nearest or 'its name there'}}}"
+    mapping = f"{source.field}.columns: {{{missing[0].name}: {nearest or 'its name there'}}}"
+    hint = (
+        f"write {mapping}, or rename or add it at its source" if source.renamed else f"correct its name in {source.field}, or add it there"
+    )
     found = ", ".join(map(repr, known[:30])) + (f" and {len(known) - 30} more" if len(known) > 30 else "")
     return (
-        f"{table}: no column {names} among {found or 'none at all'}{f'; the nearest is {nearest!r}' if nearest else ''}; "
-        f"write {hint}, or rename or add it at its source (case does not matter)"
+        f"{table}: no column {', '.join(dict.fromkeys(told))} among {found or 'none at all'}"
+        f"{f'; the nearest is {nearest!r}' if nearest else ''}; {hint} (case does not matter)"
     )

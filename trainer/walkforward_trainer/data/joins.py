@@ -72,7 +72,7 @@ def read_join(access: Access, join: JoinSpec, plan: Plan) -> pl.DataFrame:
     if join.symbol is not None:
         columns.append(Column(SYMBOL, Kind.TEXT))
         names[SYMBOL] = join.symbol
-    source = Source(field=field, uri=join.uri, format=join.format, query=join.query, columns=names)
+    source = Source(field=field, uri=join.uri, format=join.format, query=join.query, columns=names, renamed=False)
     parts = [part.frame for part in read(access, source, columns, Span(until_ms=plan.as_of_ms + 1), zone=plan.data.time_zone)]
     for part in parts:
         _check_time_of_day(part.get_column(WRITTEN), field)

@@ -43,13 +43,17 @@ READERS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A table as the spec names it; ``field`` is the name of that part of the spec in messages."""
+    """A table as the spec names it; ``field`` is the name of that part of the spec in messages.
+
+    ``columns`` maps our names to theirs; where the spec asks for theirs themselves, nothing is ``renamed`` in its eyes.
+    """
 
     field: str
     uri: str
     format: DataFormat
     query: str | None = None
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    renamed: bool = True
 
     @classmethod
     def of(cls, name: str, spec: DataSpec | TradesSpec | JoinSpec) -> Source:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from walkforward_core.features import Bars
-from walkforward_trainer.data.bars import RawBars
+from walkforward_trainer.data.bars import RawBars, told_apart
 from walkforward_trainer.data.instants import DAY_MS, show
 from walkforward_trainer.data.sources import Source, Span
 from walkforward_trainer.data.tables import Column, Kind, read
@@ -71,7 +71,7 @@ def read_ticks(access: Access, plan: Plan, *, now_ms: int) -> RawBars:
     missing, later = 0, 0
     files: set[str] = set()
     strangers: set[str] = set()
-    for part in read(access, Source.of("data", plan.data), tick_columns(), span, zone=plan.data.time_zone):
+    for part in read(access, Source.of("data", plan.data), told_apart(tick_columns(), plan), span, zone=plan.data.time_zone):
         files.add(part.name)
         later += part.later
         _check_future(part.last_ms, max(now_ms, plan.as_of_ms), part.name)
