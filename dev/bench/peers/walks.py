@@ -1,9 +1,9 @@
 """``walks.py LIBRARY MATRIX``: LightGBM on five blocks in time order, each predicted from the rows before it; on one thread.
 
 Rows and labels come from MATRIX, which the trainer's own code has written. LIBRARY is trainer (its own fit, trees exported as it does),
-qlib (Qlib's LGBModel on a DatasetH, as its examples train it; its log of metrics goes to a file) or freqai (FreqAI's LightGBMClassifier
-with its data kitchen, by the calls of its own backtest). Prints the seconds of fits and answers, without starting, and the AUC of the
-tested rows.
+qlib (Qlib's LGBModel on a DatasetH, as its examples train it; its log of metrics goes to a file), freqai (FreqAI's LightGBMClassifier
+with its data kitchen, by the calls of its own backtest) or scaled (LightGBM alone on columns scaled as FreqAI's are). Prints the seconds
+of fits and answers, without starting, and the AUC of the tested rows.
 """
 
 import os
@@ -83,12 +83,7 @@ def by_freqai(data: Any) -> Callable[[Any, Any], Any]:
     from freqtrade.freqai.data_kitchen import FreqaiDataKitchen  # noqa: PLC0415 - the same
     from freqtrade.freqai.prediction_models.LightGBMClassifier import LightGBMClassifier  # noqa: PLC0415 - the same
 
-    pair, depth, width = "MADE/USD", int(data["depth"]), data["x"].shape[1]
-    settings = {
-        "n_estimators": int(data["trees"]), "max_depth": depth, "num_leaves": min(31, 2**depth), "learning_rate": float(data["rate"]),
-        "subsample": float(data["subsample"]), "subsample_freq": 1, "random_state": int(data["seed"]), "n_jobs": 1, "deterministic": True,
-        "force_row_wise": True, "verbosity": -1,
-    }  # fmt: skip
+    pair, width = "MADE/USD", data["x"].shape[1]
     home = Path(os.environ["HOME"])
     # the data kitchen keeps a copy beside its models
     (home / "freqai.json").write_text("{}")
@@ -105,7 +100,7 @@ def by_freqai(data: Any) -> Callable[[Any, Any], Any]:
             "activate_tensorboard": False,
             "feature_parameters": {"include_timeframes": ["5m"], "include_corr_pairlist": [], "shuffle_after_split": False},
             "data_split_parameters": {"test_size": 0, "shuffle": False},
-            "model_training_parameters": settings,
+            "model_training_parameters": in_scikit_words(data),
         },
     }
     model, kitchen = LightGBMClassifier(config), FreqaiDataKitchen(config, live=False, pair=pair)
@@ -125,12 +120,37 @@ def by_freqai(data: Any) -> Callable[[Any, Any], Any]:
     return walk
 
 
+def by_scaled(data: Any) -> Callable[[Any, Any], Any]:
+    """Return LightGBM's on columns scaled to [-1, 1] by the training rows, as FreqAI scales them."""
+    from lightgbm import LGBMClassifier  # noqa: PLC0415 - a process loads its own library only
+    from sklearn.preprocessing import MinMaxScaler  # noqa: PLC0415 - the same
+
+    x, y = data["x"], data["y"]
+
+    def walk(train: Any, test: Any) -> Any:
+        scaler = MinMaxScaler(feature_range=(-1, 1)).fit(x[train])
+        model = LGBMClassifier(**in_scikit_words(data)).fit(scaler.transform(x[train]), y[train])
+        return model.booster_.predict(scaler.transform(x[test]))
+
+    return walk
+
+
+def in_scikit_words(data: Any) -> dict[str, Any]:
+    """Return the hyper-parameters by the names that LightGBM's scikit-learn interface has for them."""
+    depth = int(data["depth"])
+    return {
+        "n_estimators": int(data["trees"]), "max_depth": depth, "num_leaves": min(31, 2**depth), "learning_rate": float(data["rate"]),
+        "subsample": float(data["subsample"]), "subsample_freq": 1, "random_state": int(data["seed"]), "n_jobs": 1, "deterministic": True,
+        "force_row_wise": True, "verbosity": -1,
+    }  # fmt: skip
+
+
 def main() -> None:
     """Fit and print."""
     library, path = sys.argv[1:]
     with np.load(path) as kept:
         data = dict(kept)
-    walk = {"trainer": by_trainer, "qlib": by_qlib, "freqai": by_freqai}[library](data)
+    walk = {"trainer": by_trainer, "qlib": by_qlib, "freqai": by_freqai, "scaled": by_scaled}[library](data)
     began = time.perf_counter()
     y, gap = data["y"], int(data["gap"])
     edges = np.linspace(0, len(y), BLOCKS + 2).astype(int)[1:]

@@ -52,8 +52,13 @@ RECIPES: Final[dict[str, dict[str, Any]]] = {
     "search": {"recipe": "daily-ensemble", "overrides": {"features": list(FORTY), "tuning": {"trials": 100}}},
 }
 """What each ModelRetrain says beside its data."""
-WALKERS: Final = {"trainer": "LightGBM, as the trainer", "qlib": "Qlib LGBModel", "freqai": "FreqAI LightGBMClassifier"}
-"""Who predicts five blocks, by what ``peers/walks.py`` calls them."""
+WALKERS: Final = {
+    "trainer": ("trainer", "LightGBM, as the trainer"),
+    "qlib": ("qlib", "Qlib LGBModel"),
+    "freqai": ("freqai", "FreqAI LightGBMClassifier"),
+    "scaled": ("freqai", "LightGBM alone, scaled like FreqAI's"),
+}
+"""Who predicts five blocks, by what ``peers/walks.py`` calls them: the environment, and what they are in the table."""
 
 
 def measure(runs: int, rows: int = ROWS, trials: int = 100) -> dict[str, Any]:
@@ -139,9 +144,9 @@ def _walks(python: Path, spec: Path, home: Path, runs: int, missing: dict[str, s
     path, known = home / "walks.npz", rows.known
     np.savez(path, x=rows.x[known], y=rows.y[known], t0=rows.t0[known], **_settings(plan, len(rows)))
     found: list[dict[str, Any]] = []
-    for library, name in WALKERS.items():
+    for library, (home_of, name) in WALKERS.items():
         try:
-            own = python if library == "trainer" else environment(library, PEERS / f"{library}.txt")
+            own = python if home_of == "trainer" else environment(home_of, PEERS / f"{home_of}.txt")
             found.append({"name": name, **median([_walk(own, library, path, home) for _ in range(runs)])})
         except (Missing, RuntimeError) as error:
             if library == "trainer":
