@@ -170,6 +170,22 @@ class TestRows:
         others = [other | {"symbol": "MSFT"}, other | {name: None}, other | {name: None, "closed_at": END - 1}]
         assert len(rows_of(rewrite(log, [*records, *others, records[4] | {"status": "OPEN"}]), tmp_path / "m").rows) == 123
 
+    def test_features_are_held_to_the_row_that_opened_the_trade(self, log: Path, tmp_path: Path) -> None:
+        """A log of events: one row when the trade is opened, one when it closes. Features of the close would know the result."""
+        records = lines(log)
+        missing = dict.fromkeys(("closed_at", "pnl_pct", "mae_pct"))
+        opened = [record | missing | {"status": "open"} for record in records]
+        opened[3]["f_sma_20"] = None
+        whole = [row for pair in zip(opened, records, strict=True) for row in pair]
+        assert len(rows_of(rewrite(log, whole), tmp_path / "m").rows) == 120
+        whole[2 * 7 + 1] = records[7] | {"f_vol_ratio": records[7]["pnl_pct"]}
+        result = result_of(rewrite(log, whole), tmp_path / "other")
+        assert (result.verdict, result.reason) == (RunVerdict.FAILED, Reason.HISTORY_CHANGED)
+        assert "feature f_vol_ratio of 1 trades is not what it was when they were opened, first of trade '7'" in result.message
+        # an order that was only thought of is no decision yet
+        whole[2 * 7]["status"] = "PENDING"
+        assert len(rows_of(rewrite(log, whole), tmp_path / "third").rows) == 120
+
     def test_a_log_without_features_says_how_they_are_named(self, log: Path, tmp_path: Path) -> None:
         records = [{name: value for name, value in record.items() if not name.startswith("f_")} for record in lines(log)]
         with pytest.raises(BadData, match="has no feature, that is no column f_…"):

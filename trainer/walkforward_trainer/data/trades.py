@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from walkforward_trainer.data.frozen import check_frozen, opened_rows
 from walkforward_trainer.data.instants import DAY_MS
 from walkforward_trainer.data.sources import Span
 from walkforward_trainer.data.tables import Column, Kind, read
@@ -115,7 +116,7 @@ def read_trades(
     Raises
     ------
     BadData, BadConfiguration, Transient
-        As ``read`` does; a closed trade has no result, or closed before it was opened.
+        As ``read`` does; a closed trade has no result, closed before it was opened, or has other features than when it was opened.
     """
     import polars as pl  # noqa: PLC0415 - the command line answers before it loads
 
@@ -123,15 +124,18 @@ def read_trades(
     words = [column for column in WORDS if column.name not in named]
     columns = [*TIMES, *words, Column("side", Kind.RAW, required=results), Column("pnl_pct", required=results)]
     columns += [Column("mae_pct", required=False), *extra, *(column for column in EXECUTION if column.name not in named)]
-    frames = []
+    frames, opened = [], []
     for part in read(access, source, columns, Span(until_ms=as_of_ms + 1), zone=zone, growing=True):
         if now_ms is not None:
             _check_future(part, max(now_ms, as_of_ms))
         frames.append(_closed(part.frame, as_of_ms))
+        opened.append(opened_rows(part.frame))
     frames = [frame for frame in frames if frame.height]
     if not frames:
         return _empty()
     frame = pl.concat(frames, how="diagonal_relaxed")
+    features = [name for name in frame.columns if name in named or name.startswith(PREFIX)]
+    check_frozen(pl.concat(opened, how="diagonal_relaxed"), frame, features, source.field)
     if "symbol" not in frame.columns:
         frame = frame.with_columns(pl.lit(symbol).alias("symbol"))
     frame = frame.with_columns(pl.col("symbol").fill_null("")).sort("opened_at", "closed_at", "symbol", maintain_order=True)
