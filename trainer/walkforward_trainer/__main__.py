@@ -34,6 +34,7 @@ __all__ = ["main"]
 
 FILE_VARIABLE = "WALKFORWARD_ALLOW_FILE"
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
+LEVELS = {RunVerdict.FAILED: logging.ERROR, RunVerdict.REJECTED: logging.WARNING}
 log = logging.getLogger("walkforward.trainer")
 
 
@@ -124,8 +125,18 @@ def _ended(result: ResultDocument, code: ExitCode | None) -> int:
     """Tell how a run ended and return its exit code."""
     _tell(result, os.environ)
     spent = {"cpuSeconds": round(time.process_time(), 3), "peakMiB": _peak_mib(), "reason": result.reason}
-    said = "%s (%s) after %.1f s of CPU, at most %d MiB of memory"
-    log.info(said, result.verdict, result.reason, spent["cpuSeconds"], spent["peakMiB"], extra={"fields": spent})
+    why = "" if result.verdict is RunVerdict.PUBLISHED or not result.message else f": {result.message}"
+    said = "%s (%s)%s; %.1f s of CPU, at most %d MiB of memory"
+    log.log(
+        LEVELS.get(result.verdict, logging.INFO),
+        said,
+        result.verdict,
+        result.reason,
+        why,
+        spent["cpuSeconds"],
+        spent["peakMiB"],
+        extra={"fields": spent},
+    )
     return int(exit_code(result, code))
 
 
