@@ -217,6 +217,24 @@ def test_of_two_columns_the_one_that_is_written_as_here_is_taken(tmp_path: Path)
     np.testing.assert_allclose(mapped.bars.close, raw.bars.close * 3)
 
 
+def test_a_folder_of_a_symbol_stands_for_the_column(tmp_path: Path) -> None:
+    """As pyarrow and Spark write partitions: what is in the path is left out of the file."""
+    for index, symbol in enumerate(("EURUSD", "BTC%2FUSDT")):
+        folder = tmp_path / "bars" / f"symbol={symbol}" / "date=2024-01-01"
+        folder.mkdir(parents=True)
+        write(frame(24).with_columns(volume=pl.lit(float(index))), folder / "a.parquet")
+    for index, symbol in enumerate(("EURUSD", "BTC/USDT")):
+        raw = read(tmp_path / "bars", format="parquet", symbols=[symbol])
+        assert (set(raw.bars.volume.tolist()), len(raw.bars)) == ({float(index)}, 24)
+        assert len(read(tmp_path / "bars", format="parquet", symbols=[symbol, "ETHUSDT"]).bars) == 24
+    one = tmp_path / "bars" / "symbol=EURUSD"
+    with pytest.raises(BadData, match="no rows of symbol 'GBPUSD', there are EURUSD") as caught:
+        read(one, format="parquet", symbols=["GBPUSD"])
+    assert caught.value.reason is Reason.SYMBOL_MISSING
+    write(frame(24).with_columns(ticker=pl.lit("GBPUSD")), one / "date=2024-01-01" / "a.parquet")
+    assert len(read(one, format="parquet", symbols=["GBPUSD"], columns={"symbol": "ticker"}).bars) == 24, "what is mapped counts"
+
+
 def arrow_stream() -> bytes:
     out = io.BytesIO()
     frame().write_ipc_stream(out)

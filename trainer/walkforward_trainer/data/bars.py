@@ -13,7 +13,7 @@ from walkforward_core.durations import parse_ms
 from walkforward_core.features import Bars
 from walkforward_trainer.data.instants import DAY_MS, show
 from walkforward_trainer.data.sources import Source, Span
-from walkforward_trainer.data.tables import PRICES, Column, Kind, read
+from walkforward_trainer.data.tables import PRICES, SYMBOL, Column, Kind, read
 from walkforward_trainer.errors import BadData, Reason
 from walkforward_trainer.specfile import timestamp
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RawBars", "read_bars", "told_apart"]
 
-SYMBOL: Final = "symbol"
 TIME_NAMES: Final = ("timestamp", "ts", "datetime", "date", "open_time", "")
 """Names under which the time stamp is found as well; the empty one is a data frame's unnamed index."""
 COLUMNS: Final = (

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from walkforward_core.api.data import DataSpec, JoinSpec, TradesSpec
     from walkforward_core.objectstore import ObjectHead, ObjectStore
 
-__all__ = ["Access", "Entry", "Source", "Span", "changed", "head_of", "listing", "names", "partition_end"]
+__all__ = ["Access", "Entry", "Source", "Span", "changed", "head_of", "listing", "names", "partition_end", "symbol_of"]
 
 SUFFIXES: Final[Mapping[DataFormat, tuple[str, ...]]] = {
     DataFormat.PARQUET: (".parquet", ".pq"),
@@ -37,6 +37,8 @@ SUFFIXES: Final[Mapping[DataFormat, tuple[str, ...]]] = {
 WILDCARD: Final = re.compile(r"[*?]")
 PARTITION: Final = re.compile(r"(?:^|/)(?:(?:date|dt|day)=(\d{4})-(\d{2})-(\d{2})|(\d{4})/(\d{2})/(\d{2}))/")
 """A folder of one day, below the fixed part of the address: date=2026-01-31/ or 2026/01/31/."""
+SYMBOL: Final = re.compile(r"(?:^|/)symbol=([^/]+)/")
+"""A folder of one symbol, as writers of partitions name it, who then leave the column out."""
 READERS: Final = 8
 """Requests at a time."""
 
@@ -251,6 +253,16 @@ def _may_hold(day_ms: int, span: Span) -> bool:
 def partition_end(day_ms: int, span: Span) -> int:
     """Return the instant before which every row of the partition lies."""
     return day_ms + 2 * DAY_MS + span.slack_ms
+
+
+def symbol_of(uri: str) -> str | None:
+    """Return the symbol whose folder an object lies in, nothing where it lies in none.
+
+    >>> symbol_of("s3://bars/symbol=BTC%2FUSDT/date=2026-01-31/a.parquet"), symbol_of("s3://bars/a.parquet")
+    ('BTC/USDT', None)
+    """
+    match = SYMBOL.search(_plain(uri))
+    return None if match is None else unquote(match[1])
 
 
 def _day(day_ms: int) -> str:

@@ -13,7 +13,7 @@ from walkforward_trainer.data.columns import Column, Kind, resolve, typed
 from walkforward_trainer.data.formats import is_blank, open_table, unreadable
 from walkforward_trainer.data.instants import UNITS, epoch_ms, instants, largest, show, unit_of
 from walkforward_trainer.data.snapshot import contents
-from walkforward_trainer.data.sources import listing, partition_end
+from walkforward_trainer.data.sources import listing, partition_end, symbol_of
 from walkforward_trainer.errors import BadConfiguration, BadData, Reason
 
 if TYPE_CHECKING:
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from walkforward_trainer.data.columns import Found
     from walkforward_trainer.data.sources import Access, Entry, Source, Span
 
-__all__ = ["PRICES", "Column", "Kind", "Part", "read"]
+__all__ = ["PRICES", "SYMBOL", "Column", "Kind", "Part", "read"]
 
 PRICES: Final = ("open", "high", "low", "close", "volume")
+SYMBOL: Final = "symbol"
 ROWS: Final = 1 << 20
 """Rows of a part: what is held twice while it is taken over."""
 
@@ -110,7 +111,7 @@ def _file(
 ) -> Iterator[Part]:
     """Yield the parts of one file, at least one; the time stamps decide which rows are decoded at all."""
     with _decoding(source, entry.uri):
-        table = open_table(data, source, entry.uri)
+        table = _with_symbol(open_table(data, source, entry.uri), source, entry.uri)
         found = resolve(columns, table.collect_schema(), source, entry.uri)
         time, stated = _times(table, found[0], units, entry.uri, zone)
     wanted = stated & (time < span.until_ms)
@@ -133,6 +134,15 @@ def _file(
             last_ms=last,
             older_ms=older_ms if number == len(parts) else None,
         )
+
+
+def _with_symbol(table: pl.LazyFrame, source: Source, uri: str) -> pl.LazyFrame:
+    """Return ``table`` with the symbol of its folder, ``symbol=BTCUSDT/``, where it has no column of it: all its rows are of that one."""
+    import polars as pl  # noqa: PLC0415 - see _rows
+
+    symbol = symbol_of(uri)
+    there = symbol is None or SYMBOL in source.columns or any(name.strip().lower() == SYMBOL for name in table.collect_schema())
+    return table if there else table.with_columns(pl.lit(symbol).alias(SYMBOL))
 
 
 class _Units:

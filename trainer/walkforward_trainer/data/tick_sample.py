@@ -19,7 +19,7 @@ from walkforward_trainer.data.columns import resolve, typed
 from walkforward_trainer.data.formats import unreadable
 from walkforward_trainer.data.instants import epoch_ms
 from walkforward_trainer.data.parquet import MAGIC, NotParquet, read_footer
-from walkforward_trainer.data.sources import Source, Span, names
+from walkforward_trainer.data.sources import Source, Span, names, symbol_of
 from walkforward_trainer.data.ticks import COLUMNS, run_of, tick_columns
 from walkforward_trainer.errors import BadData, Reason, Transient
 from walkforward_trainer.specfile import timestamp
@@ -91,6 +91,8 @@ def sample_ticks(access: Access, plan: Plan, *, recent_ms: int, least: int) -> T
         return None
     source = Source.of("data", plan.data)
     files = names(access, source, Span(until_ms=plan.as_of_ms + 1))
+    if any(symbol_of(uri) is not None for uri in files):
+        return None
     store = access.store(source.uri, source.field)
     places = _places(store, files, source, plan)
     if places is None:
