@@ -10,6 +10,7 @@ import pytest
 import yaml
 from trainer_runs import NOW, run_document, spec
 
+from walkforward_core.api.recipe import Selection
 from walkforward_trainer.errors import BadConfiguration
 from walkforward_trainer.plan import make_plan
 from walkforward_trainer.specfile import load
@@ -72,3 +73,11 @@ def test_a_run_that_was_not_merged_does_not_train(tmp_path: Path) -> None:
     (tmp_path / "fx.json").write_bytes(msgspec.json.encode(alone))
     with pytest.raises(BadConfiguration, match="'calm-trees' is not in this file"):
         load(tmp_path / "fx.json", now_ms=NOW)
+
+
+def test_a_step_of_the_selection_leaves_the_others_as_they_are(tmp_path: Path) -> None:
+    daily = {"recipe": "daily-ensemble", "overrides": {"selection": {"eliminate": 8}}}
+    chosen = make_plan(run_document(spec(tmp_path / "bars.csv", tmp_path / "models", **daily))).selection
+    assert chosen == Selection(correlation=0.9, best=25, eliminate=8)
+    alone = make_plan(run_document(spec(tmp_path / "bars.csv", tmp_path / "models", overrides={"selection": {"best": 5}}))).selection
+    assert alone == Selection(best=5)

@@ -143,7 +143,7 @@ def make_plan(run: RunDocument) -> Plan:
         classes=classes_of(target),
         model=model,
         calibration=asked.calibration or recipe.calibration,
-        selection=asked.selection or recipe.selection,
+        selection=_selection(asked.selection, recipe.selection),
         tuning=tuning,
         sizing=asked.sizing or recipe.sizing,
         decision=_decision(spec, recipe, target),
@@ -276,6 +276,14 @@ def _check_skipped(run: RunDocument, gates: OfflineGates) -> None:
             raise BadConfiguration(
                 Reason.SPEC_INVALID, f"skipGates: {gate.name} is to be skipped without a reason; say why, it is recorded"
             )
+
+
+def _selection(asked: Selection | None, own: Selection | None) -> Selection | None:
+    """Return the recipe's selection with every step that the overrides name; a step is turned off by a limit that nothing reaches."""
+    if asked is None or own is None:
+        return asked or own
+    said = {name: value for name, value in msgspec.structs.asdict(asked).items() if value is not None}
+    return msgspec.structs.replace(own, **said)
 
 
 def _most_rows(spec: RetrainSpec, kind: DataKind, quality: Quality) -> int:
