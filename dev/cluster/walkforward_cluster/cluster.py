@@ -23,6 +23,10 @@ class Cluster(Protocol):
         """Its name."""
 
     @property
+    def ours(self) -> bool:
+        """Whether `down` takes it away as a whole."""
+
+    @property
     def kubeconfig(self) -> Path:
         """A kubeconfig with all rights; there after `up`."""
 

@@ -42,6 +42,11 @@ class ExistingCluster:
         """A copy of the user's kubeconfig with this context alone."""
         return _kubeconfig(f"context-{self.context.replace('/', '_')}")
 
+    @property
+    def ours(self) -> bool:
+        """It is the user's."""
+        return False
+
     def up(self) -> None:
         """Check that the cluster answers, and write the kubeconfig."""
         kubectl = tool("kubectl")
@@ -91,6 +96,11 @@ class KindCluster:
     def kubeconfig(self) -> Path:
         """A kubeconfig with all rights."""
         return _kubeconfig(f"kind-{self.name}")
+
+    @property
+    def ours(self) -> bool:
+        """We make it and take it down."""
+        return True
 
     def up(self) -> None:
         """Create it unless it is there."""

@@ -45,6 +45,11 @@ class OwnCluster:
         return state_root() / self.name
 
     @property
+    def ours(self) -> bool:
+        """We make it and take it down."""
+        return True
+
+    @property
     def kubeconfig(self) -> Path:
         """A kubeconfig with all rights."""
         return self.state / "kubeconfig" / "admin.yaml"

@@ -18,6 +18,7 @@ from walkforward_demo.bars import eurusd
 from walkforward_demo.clock import Clock
 from walkforward_demo.evidence import keep_logs
 from walkforward_demo.install import NAMESPACE, SECRET, install, upload
+from walkforward_demo.remove import remove
 from walkforward_demo.shell import CommandError, Shell
 from walkforward_demo.view import View
 from walkforward_demo.watch import ActFailed, Watch
@@ -101,8 +102,12 @@ def verdict(stage: Stage, ended: list[Ended]) -> int:
 
 
 def down() -> int:
-    """Remove the cluster, and the demo with it."""
-    open_cluster().down()
+    """Remove the cluster, and the demo with it; from a cluster that is not ours, the demo alone."""
+    cluster = open_cluster()
+    if not cluster.ours:
+        cluster.up()
+        remove(Shell(tool("kubectl"), tool("helm"), cluster.kubeconfig), View())
+    cluster.down()
     return 0
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from walkforward_demo.bars import Bars
     from walkforward_demo.view import View
 
-__all__ = ["NAMESPACE", "SECRET", "SERVERS", "SYSTEM", "install", "upload"]
+__all__ = ["MADE_BY", "NAMESPACE", "SECRET", "SERVERS", "SYSTEM", "install", "upload"]
 
 ROOT = Path(__file__).resolve().parents[3]
 SYSTEM = "walkforward-system"
@@ -27,24 +27,25 @@ NAMESPACE = "fx"
 SERVERS = {"fx-server": 2, "fx-fast-server": 2, "fx-direction-server": 1}
 """Inference Deployments and their replicas."""
 SECRET = "walkforward-object-store"
+MADE_BY = "made-by=walkforward-demo"
+"""The label of namespaces and releases that the demo has made: `make demo-down` removes no others."""
 
 
 def install(shell: Shell, view: View, images: dict[str, str]) -> None:
     """Install operator, object store and inference Deployments; ``images`` maps operator, trainer and server to their tags."""
     view.say(f"installing the operator and an object store into {SYSTEM}, model servers into {NAMESPACE}")
-    shell.apply(_namespace(SYSTEM))
-    shell.apply(_namespace(NAMESPACE))
+    _claim(shell, SYSTEM, NAMESPACE)
     charts = ROOT / "charts"
     shell.helm(
         "upgrade", "--install", "walkforward", str(charts / "walkforward"), "-n", SYSTEM,
         "-f", str(charts / "walkforward" / "values-demo.yaml"),
         "--set", f"watchNamespaces={{{NAMESPACE}}}", "--set", f"image.tag={_tag(images['operator'])}",
-        "--set", f"trainer.image.tag={_tag(images['trainer'])}", "--wait", "--timeout", "3m",
+        "--set", f"trainer.image.tag={_tag(images['trainer'])}", "--labels", MADE_BY, "--wait", "--timeout", "3m",
     )  # fmt: skip
     for name, replicas in SERVERS.items():
         shell.helm(
             "upgrade", "--install", name, str(charts / "model-server"), "-n", NAMESPACE, "--set", f"fullnameOverride={name}",
-            "--set", f"replicas={replicas}", "--set", f"image.tag={_tag(images['server'])}",
+            "--set", f"replicas={replicas}", "--set", f"image.tag={_tag(images['server'])}", "--labels", MADE_BY,
         )  # fmt: skip
     script = (ROOT / "dev" / "demo" / "replayer" / "replayer.py").read_text()
     shell.apply(_config_map("replayer", {"replayer.py": script}))
@@ -80,8 +81,28 @@ def _tag(image: str) -> str:
     return image.rsplit(":", 1)[1]
 
 
+def _claim(shell: Shell, *names: str) -> None:
+    """Make the namespaces, unless the demo has made them before; somebody else's are not touched.
+
+    Raises
+    ------
+    CommandError
+        There is one that the demo has not made.
+    """
+    label, _, value = MADE_BY.partition("=")
+    for name in names:
+        there = shell.get("namespaces", "--field-selector", f"metadata.name={name}")
+        if there and (there[0]["metadata"].get("labels") or {}).get(label) != value:
+            raise CommandError(
+                f"namespace {name} is there and not labelled {MADE_BY}: the demo leaves alone what it has not made; delete it"
+            )
+    for name in names:
+        shell.apply(_namespace(name))
+
+
 def _namespace(name: str) -> str:
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    label, _, value = MADE_BY.partition("=")
+    labels = {"pod-security.kubernetes.io/enforce": "restricted", label: value}
     return json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
 
 
