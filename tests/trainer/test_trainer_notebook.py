@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +18,6 @@ from walkforward_trainer.notebook import Experiment
 from walkforward_trainer.pipeline import execute
 from walkforward_trainer.specfile import timestamp
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 TOLD_BY_THE_LEDGER = {"trials", "trialsEffective", "trialSharpeVariance", "expectedMaxSharpe", "deflatedSharpe", "latencyMicros"}
 """Metrics that depend on what ran before, or on the clock."""
 FEW: dict[str, Any] = {"model": {"trees": 15}}
@@ -31,6 +29,14 @@ def experiment(tmp_path: Path, **changes: Any) -> Experiment:
     resource = {"apiVersion": "walkforward.dev/v1alpha1", "kind": "ModelRetrain", "metadata": {"name": "fx"}, "spec": fields}
     path.write_text(yaml.safe_dump(resource), encoding="utf-8")
     return Experiment.load(path, as_of=FIRST, allow_file=True)
+
+
+def test_one_of_several_timeframes_by_its_name() -> None:
+    path = Path(__file__).resolve().parents[2] / "docs" / "examples" / "recipes" / "multi-timeframe.yaml"
+    plans = {name: Experiment.load(path, name=name, as_of=FIRST).plan for name in ("btc-5m", "btc-24h")}
+    assert plans["btc-5m"].features != plans["btc-24h"].features
+    with pytest.raises(BadConfiguration, match=r"4 ModelRetrain documents \(btc-5m, btc-1h, btc-12h, btc-24h\); name the one"):
+        Experiment.load(path)
 
 
 def test_stage_by_stage_is_the_run(tmp_path: Path) -> None:

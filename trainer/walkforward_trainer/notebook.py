@@ -97,13 +97,15 @@ class Experiment:
     allow_file: bool = False
 
     @classmethod
-    def load(cls, path: str | Path, *, as_of: str | None = None, allow_file: bool = False) -> Experiment:
+    def load(cls, path: str | Path, *, name: str = "", as_of: str | None = None, allow_file: bool = False) -> Experiment:
         """Return the experiment of a ModelRetrain in YAML, or of a Job's ``run.json``.
 
         Parameters
         ----------
         path
             The file.
+        name
+            Of several ModelRetrains in the file the one that is meant.
         as_of
             RFC 3339 in UTC; the instant at which the run pretends to happen. By default the spec's, else now.
         allow_file
@@ -114,7 +116,7 @@ class Experiment:
         BadConfiguration
             The file is not what it should be; the message names the field.
         """
-        run = load(Path(path), now_ms=time.time_ns() // 1_000_000)
+        run = load(Path(path), now_ms=time.time_ns() // 1_000_000, name=name)
         return cls(run=run if as_of is None else _at(run, as_of), allow_file=allow_file)
 
     @property
