@@ -10,7 +10,7 @@ from walkforward_operator.cluster.errors import NotFound
 from walkforward_operator.cluster.kinds import CONFIG_MAP, DEPLOYMENT, POD, ROLLOUT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from walkforward_operator.cluster.kinds import Kind
     from walkforward_operator.cluster.protocol import Object
@@ -76,7 +76,7 @@ class Store:
             return list(found.values())
         return [item for item in found.values() if wanted.items() <= (item["metadata"].get("labels") or {}).items()]
 
-    def followers(self, namespace: str, retrain: str) -> list[Object]:
+    def followers(self, namespace: str, retrain: str) -> Sequence[Object]:
         """Return the rollouts whose source is this ModelRetrain."""
         return list(self._by_label.get((ROLLOUT.name, namespace, _FOLLOWS, retrain), {}).values())
 

@@ -23,7 +23,7 @@ from walkforward_operator.retrain.status import RetrainStatus
 from walkforward_operator.retrain.views import job_view, owner_uid, pod_view
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from walkforward_operator.cluster.kinds import Kind
     from walkforward_operator.cluster.protocol import Object, Reader
@@ -44,7 +44,7 @@ class Rollouts(Protocol):
         """Return one object; raises ``NotFound``."""
         ...
 
-    def followers(self, namespace: str, retrain: str) -> list[Object]:
+    def followers(self, namespace: str, retrain: str) -> Sequence[Object]:
         """Return the rollouts whose source is this ModelRetrain."""
         ...
 

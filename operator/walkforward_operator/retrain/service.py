@@ -32,7 +32,7 @@ from walkforward_operator.retrain.views import owner_uid
 from walkforward_operator.rollout.model import Emit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from walkforward_operator.cluster.kinds import Kind
     from walkforward_operator.cluster.protocol import Cluster, Object
@@ -60,7 +60,7 @@ class Memory(Protocol):
         """Return the objects that carry all ``labels``."""
         ...
 
-    def followers(self, namespace: str, retrain: str) -> list[Object]:
+    def followers(self, namespace: str, retrain: str) -> Sequence[Object]:
         """Return the rollouts whose source is this ModelRetrain."""
         ...
 
