@@ -130,6 +130,7 @@ def walk(stage: Stage) -> str:
     stage.watch.wait(
         "fx asks for the approval of 100 %", lambda now: awaiting(now, "fx"), seconds=300, never=lambda now: rolled_back(now, "fx")
     )
+    stage.view.say(f"kubectl get modelrollouts -n {NAMESPACE}\n{stage.shell.kubectl('get', 'modelrollouts', '-n', NAMESPACE)}")
     stage.view.say(f"the rollout notices: {noticed(stage.watch.now, 'fx')}")
     must("margin" in noticed(stage.watch.now, "fx"), "nothing says how little a margin of 0.1 proves")
     stage.approve("fx", "100")
