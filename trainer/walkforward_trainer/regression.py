@@ -98,7 +98,7 @@ def dot(rows: Vector, weights: Vector) -> Vector:
 
 def _weighted_sum(design: Vector, mass: Vector) -> Vector:
     """Return Σ mass · row."""
-    out: Vector = sum(  # type: ignore[assignment] # of no row there is no sum
+    out: Vector = sum(
         (design[first : first + MANY] * mass[first : first + MANY, None]).sum(axis=0) for first in range(0, len(design), MANY)
     )
     return out
