@@ -104,7 +104,7 @@ def test_calibrate_train_audit_list_and_clear_up(
     assert (found[0]["uri"], found[0]["digest"]) == (result.uri, result.digest)
 
     gates, runs = (duck.sql(line).project("COLUMNS(*)::VARCHAR").fetchall() for line in sorted(LINES) if "/ab_test_runs/" not in line)
-    assert {(row[0], row[2], row[3]) for row in gates} == {("auc", "1", "0"), ("minBars", "1", "0")}
+    assert {(row[0], row[2], row[3]) for row in gates} == {("auc", "1", "0"), ("auc.aboveChance", "1", "0"), ("minBars", "1", "0")}
     assert [row[1:2] + row[4:7] for row in runs] == [
         ("fx-1", "Published", "Published", result.version),
         ("fx-0", "Calibrated", "Calibrated", None),

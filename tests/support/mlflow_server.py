@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOCKFILE: Final = checkout() / "requirements" / "mlflow-server.txt"
-READY_S: Final = 90
+READY_S: Final = 300
+"""On a machine that does twenty other things the server takes two minutes to import itself."""
 QUIET: Final = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "GIT_PYTHON_REFRESH": "quiet"}
 
 
