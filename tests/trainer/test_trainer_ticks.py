@@ -23,6 +23,7 @@ from walkforward_trainer.data.instants import epoch_ms
 from walkforward_trainer.data.parquet import NotParquet, read_footer
 from walkforward_trainer.data.quality import check_quality
 from walkforward_trainer.data.sources import Access
+from walkforward_trainer.data.tick_sample import sample_ticks
 from walkforward_trainer.data.ticks import Run, bars_of, read_ticks, whole_bars
 from walkforward_trainer.errors import BadData, Reason
 from walkforward_trainer.pipeline import execute
@@ -171,7 +172,7 @@ class TestReading:
         [
             ([0, 9, 5, FIVE], [1.0] * 4, Reason.OUT_OF_ORDER, "1 ticks lie before the one that precedes them"),
             ([0, 5, FIVE], [1.0, -1.0, 1.0], Reason.IMPOSSIBLE_PRICES, "not above zero"),
-            ([0, 5, FIVE], [1.0, None, None], Reason.MISSING_VALUES, "66.7% of 3 ticks have no price, limit 0.5%"),
+            ([0, 5, FIVE], [1.0, None, None], Reason.MISSING_VALUES, "66.7% of 3 ticks have no price or no size, limit 0.5%"),
             ([0, 5, 7], [1.0, 1.0, 1.0], Reason.TOO_FEW_ROWS, "3 ticks from 2025-01-06T00:00:00Z to .* make no whole bar of 5m"),
         ],
     )
@@ -180,6 +181,28 @@ class TestReading:
         with pytest.raises(BadData, match=words) as caught:
             read(path, START + 10 * FIVE)
         assert caught.value.reason is reason
+
+    @pytest.mark.parametrize("column", ["price", "size"])
+    @pytest.mark.parametrize("missing", [None, float("nan")])
+    def test_ticks_without_price_or_size_by_a_look_and_by_reading_all(self, tmp_path: Path, column: str, missing: float | None) -> None:
+        """A size that misses is not a size of nothing: above the limit volumes would be too small, and nobody would know."""
+        made = market(3, 400, bar_ms=FIVE).bars
+        path = write_ticks(tmp_path / "t.parquet", made, bar_ms=FIVE)
+        row, table = pl.int_range(pl.len()), pl.read_parquet(path)
+        plan = plan_of(path.as_uri(), int(made.time[-1]))
+        for every, refused in ((100, True), (400, False)):
+            value = pl.when(row % every == 50).then(missing).otherwise(pl.col(column)).alias(column)
+            table.with_columns(value).write_parquet(path)
+            for look in (
+                lambda: read_ticks(Access(allow_file=True), plan, now_ms=NOW),
+                lambda: sample_ticks(Access(allow_file=True), plan, recent_ms=24 * HOUR, least=10_000),
+            ):
+                if not refused:
+                    look()
+                    continue
+                with pytest.raises(BadData, match=r"1\.0% of 1600 ticks have no price or no size, limit 0\.5%") as caught:
+                    look()
+                assert caught.value.reason is Reason.MISSING_VALUES
 
     def test_ticks_that_two_files_hold_are_refused(self, tmp_path: Path) -> None:
         (tmp_path / "d").mkdir()

@@ -20,7 +20,7 @@ from walkforward_trainer.data.formats import unreadable
 from walkforward_trainer.data.instants import epoch_ms
 from walkforward_trainer.data.parquet import MAGIC, NotParquet, read_footer
 from walkforward_trainer.data.sources import Source, Span, names, symbol_of
-from walkforward_trainer.data.ticks import COLUMNS, run_of, tick_columns
+from walkforward_trainer.data.ticks import COLUMNS, check_missing, run_of, tick_columns
 from walkforward_trainer.errors import BadData, Reason, Transient
 from walkforward_trainer.specfile import timestamp
 from walkforward_trainer.stages import store_errors
@@ -184,22 +184,25 @@ def _spread(places: Sequence[_Place], count: int) -> list[_Place]:
 
 
 def _estimate(store: ObjectStore, places: Sequence[_Place], chosen: Sequence[_Place], source: Source, plan: Plan) -> TickSample:
-    """Return what the sampled row groups say about all of them."""
+    """Return what the sampled row groups say about all of them; too many without a price or a size are refused, as by a run that trains."""
     ticks = sum(place.until(plan.as_of_ms) for place in places)
-    sampled, own, found, possible = 0, 0, 0, 0
+    sampled, own, found, possible, lost = 0, 0, 0, 0, 0
     bars: list[Bars] = []
     for place, frame in zip(chosen, _frames(store, chosen, source, plan), strict=True):
         rows = frame.filter(frame.get_column("time") <= plan.as_of_ms)
         run, missing = run_of(rows, place.uri, plan, set())
         sampled += rows.height
+        own += missing
+        lost += missing
         if run is None:
             continue
-        own += run.ticks + missing
+        own += run.ticks
         # what the row group cuts off at either end is no whole bar
         whole = run.bars[1:-1]
         bars.append(whole)
         found += len(run.bars)
         possible += (run.last_ms // plan.bar_ms) - (run.first_ms // plan.bar_ms) + 1
+    check_missing(lost, own - lost, plan)
     slots = sum(min(place.last_ms, plan.as_of_ms) // plan.bar_ms - place.first_ms // plan.bar_ms for place in places)
     joined = _joined(bars)
     return TickSample(

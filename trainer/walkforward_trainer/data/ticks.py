@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     Vector = npt.NDArray[np.float64]
     Times = npt.NDArray[np.int64]
 
-__all__ = ["Run", "bars_of", "read_ticks", "run_of", "tick_columns", "whole_bars"]
+__all__ = ["Run", "bars_of", "check_missing", "read_ticks", "run_of", "tick_columns", "whole_bars"]
 
 COLUMNS: Final = ("time", "open", "high", "low", "close", "volume")
 
@@ -87,13 +87,7 @@ def read_ticks(access: Access, plan: Plan, *, now_ms: int) -> RawBars:
             "correct data.symbols, or deliver ticks",
         )
     ticks = sum(run.ticks for run in runs)
-    share = missing / (ticks + missing)
-    if share > plan.quality.max_nan:
-        raise BadData(
-            Reason.MISSING_VALUES,
-            f"data.quality.maxNan: {share:.1%} of {ticks + missing} ticks have no price, limit {plan.quality.max_nan:.1%}; "
-            "repair the column at its source",
-        )
+    check_missing(missing, ticks, plan)
     bars = whole_bars(runs, plan.bar_ms)
     if not len(bars):
         raise BadData(
@@ -104,8 +98,27 @@ def read_ticks(access: Access, plan: Plan, *, now_ms: int) -> RawBars:
     return RawBars(bars=bars, files=len(files), later=later)
 
 
+def check_missing(missing: int, ticks: int, plan: Plan) -> None:
+    """Hold ticks to ``quality.maxNan``: ``missing`` have no price or no size, ``ticks`` have both.
+
+    Raises
+    ------
+    BadData
+        More than the limit.
+    """
+    share = missing / max(ticks + missing, 1)
+    if share > plan.quality.max_nan:
+        raise BadData(
+            Reason.MISSING_VALUES,
+            f"data.quality.maxNan: {share:.1%} of {ticks + missing} ticks have no price or no size, limit {plan.quality.max_nan:.1%}; "
+            "repair the column at its source",
+        )
+
+
 def run_of(frame: pl.DataFrame, name: str, plan: Plan, strangers: set[str]) -> tuple[Run | None, int]:
-    """Return the bars of the plan's symbol in ``frame``, and the ticks without a price; other symbols are added to ``strangers``.
+    """Return the bars of the plan's symbol in ``frame``, and how many of its ticks have no price, or no size, which then adds nothing.
+
+    Other symbols are added to ``strangers``.
 
     Raises
     ------
@@ -125,9 +138,13 @@ def run_of(frame: pl.DataFrame, name: str, plan: Plan, strangers: set[str]) -> t
         return None, missing
     time, price = there.get_column("time").to_numpy(), there.get_column("price").to_numpy()
     # where no size is known every tick counts as one
-    size = there.get_column("size").fill_null(0.0).to_numpy() if "size" in there.columns else np.ones(there.height)
+    size = there.get_column("size").fill_null(np.nan).to_numpy() if "size" in there.columns else np.ones(there.height)
+    unsized = np.isnan(size)
+    missing += int(unsized.sum())
+    size = np.where(unsized, 0.0, size)
     _check_ticks(time, price, size, name)
-    return Run(bars=bars_of(time, price, size, plan.bar_ms), first_ms=int(time[0]), last_ms=int(time[-1]), ticks=len(time)), missing
+    bars = bars_of(time, price, size, plan.bar_ms)
+    return Run(bars=bars, first_ms=int(time[0]), last_ms=int(time[-1]), ticks=int(len(time) - unsized.sum())), missing
 
 
 def bars_of(time: Times, price: Vector, size: Vector, bar_ms: int) -> Bars:
