@@ -464,6 +464,21 @@ def test_in_a_namespace_that_took_the_right_to_read_along_nothing_is_held_up_eit
     story(main)
 
 
+def test_evidence_that_cannot_be_banked_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def main(world: RolloutCluster) -> None:
+        operator = await at_weight(world, 25)
+        for times in (1, 2):
+            world.cluster.fault = lambda what: Forbidden("it is being terminated") if "evidence" in what else None
+            await asyncio.sleep(60)
+            assert sum("not banked" in record.getMessage() for record in caplog.records) == times
+            assert operator.metrics.unbanked._value.get() > 10 * times, "it is tried again and counted"
+            world.cluster.fault = lambda _: None
+            await asyncio.sleep(20)
+        await operator.stop()
+
+    story(main)
+
+
 def test_without_the_right_to_read_a_rollout_that_stays_keeps_its_finalizer() -> None:
     async def main(world: RolloutCluster) -> None:
         operator = await at_weight(world, 25)

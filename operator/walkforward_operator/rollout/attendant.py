@@ -80,6 +80,8 @@ class Attendant:
         self._task: asyncio.Task[None] | None = None
         self._rounds = 0
         self._saved_at = 0.0
+        self._unbanked = ""
+        """Why the last bank was not written; said once, not with every try."""
         self._stats_at: dict[str, float] = {}
         self.heard: dict[str, Heard] = {}
         self.keeper: Keeper | None = None
@@ -200,6 +202,8 @@ class Attendant:
             await keeper.save()
         except (ClusterError, WalkforwardError) as error:
             self._metrics.unbanked.inc()
-            _log.warning("evidence of %s/%s not banked: %s; tried again", keeper.walk.namespace, keeper.walk.rollout, error)
+            if str(error) != self._unbanked:
+                _log.warning("evidence of %s/%s not banked: %s; tried again", keeper.walk.namespace, keeper.walk.rollout, error)
+            self._unbanked = str(error)
         else:
-            self._saved_at = loop.time()
+            self._saved_at, self._unbanked = loop.time(), ""
