@@ -151,14 +151,16 @@ def _crossed(rows: Dataset, plan: Plan, splits: list[Split], kind: TailKind) -> 
     shipped, *learned = side_by_side(jobs, what="fit")
     folds, own = learned[: len(learned) - len(nested)], learned[len(learned) - len(nested) :]
     z = _log_odds(len(rows), inner, folds[: len(inner)])
-    tail = _tail(rows, plan, z, everything, kind)
-    tails = [tail] * len(splits)
-    for index, split in enumerate(splits if not free else ()):
+
+    def own_tail(index: int) -> Tail:
         mine = [(part, models) for (part, users), models in zip(nested, own, strict=True) if index in users]
         # of a pair of blocks the other one: this split's own test rows play no part in its tail
         answers = _log_odds(len(rows), [part for part, _ in mine], [models for _, models in mine])
-        tails[index] = _tail(rows, plan, answers, split.train, kind)
-    return _Parts(z, shipped, folds if same else folds[len(inner) :], tail, tails, None)
+        return _tail(rows, plan, answers, splits[index].train, kind)
+
+    ends = [partial(_tail, rows, plan, z, everything, kind), *(partial(own_tail, index) for index in range(0 if free else len(splits)))]
+    tail, *tails = side_by_side(ends)
+    return _Parts(z, shipped, folds if same else folds[len(inner) :], tail, tails or [tail] * len(splits), None)
 
 
 def _nested(rows: Dataset, plan: Plan, splits: list[Split]) -> list[tuple[Split, tuple[int, ...]]]:
