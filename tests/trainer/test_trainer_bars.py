@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import polars as pl
@@ -235,6 +235,17 @@ def test_a_folder_of_a_symbol_stands_for_the_column(tmp_path: Path) -> None:
     assert len(read(one, format="parquet", symbols=["GBPUSD"], columns={"symbol": "ticker"}).bars) == 24, "what is mapped counts"
 
 
+LINES: Final = frame().write_ndjson().encode()
+
+
+@pytest.mark.parametrize(("cut", "bars"), [(0, 24), (1, 24), (2, 23), (60, 23)])
+def test_a_last_line_that_is_being_written_is_not_there_yet(tmp_path: Path, cut: int, bars: int) -> None:
+    text = frame(24).write_ndjson().encode()
+    path = tmp_path / "b.jsonl"
+    path.write_bytes(text[: len(text) - cut])
+    assert len(read(path, format="jsonl").bars) == bars
+
+
 def arrow_stream() -> bytes:
     out = io.BytesIO()
     frame().write_ipc_stream(out)
@@ -248,6 +259,9 @@ def arrow_stream() -> bytes:
         (frame().write_csv(separator="\t").encode(), "csv", r"its fields are separated by '\\t'; write commas"),
         (frame().write_csv().encode("utf-16"), "csv", "the text is UTF-16; write UTF-8"),
         (frame().write_csv().replace("volume", "close").encode(), "csv", "its header has the column 'close' more than once; keep one"),
+        (LINES.replace(b'"open":1.1', b'"open":oops', 1), "jsonl", r"not readable as jsonl: line 11: JSON is malformed: .*\(byte \d+\)"),
+        (b"[" + LINES.strip().replace(b"}\n{", b"},{") + b"]", "jsonl", "line 1: it is no JSON object"),
+        (LINES + b"null\n", "jsonl", "line 31: it is no JSON object"),
         (arrow_stream(), "feather", "not readable as feather: it is a stream of Arrow, which has no index; write an Arrow file"),
     ],
 )

@@ -7,6 +7,8 @@ import re
 import zlib
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from walkforward_core.api.data import DataFormat
 from walkforward_trainer.errors import BadData, Reason
 
@@ -73,7 +75,7 @@ def _readers() -> Mapping[DataFormat, Callable[[bytes], pl.LazyFrame]]:
         DataFormat.PARQUET: lambda data: pl.scan_parquet(io.BytesIO(data)),
         DataFormat.CSV: _csv,
         DataFormat.FEATHER: _feather,
-        DataFormat.JSONL: lambda data: pl.read_ndjson(io.BytesIO(data), infer_schema_length=None).lazy(),
+        DataFormat.JSONL: _jsonl,
     }
 
 
@@ -91,6 +93,40 @@ def _csv(data: bytes) -> pl.LazyFrame:
     if again:
         raise ValueError(f"its header has the column {again[0]!r} more than once; keep one of them")
     return table.lazy()
+
+
+def _jsonl(data: bytes) -> pl.LazyFrame:
+    import polars as pl  # noqa: PLC0415 - see _readers
+
+    data = _written(data)
+    try:
+        return pl.read_ndjson(io.BytesIO(data), infer_schema_length=None).lazy()
+    except pl.exceptions.PolarsError as error:
+        broken = _broken_line(data)
+        if broken is None:
+            raise
+        raise ValueError(broken) from error
+
+
+def _written(data: bytes) -> bytes:
+    """Return ``data`` without a last line that is just being written: one that neither ends nor is JSON yet."""
+    start = data.rfind(b"\n") + 1
+    return data[:start] if start and start < len(data) and _why_no_object(data[start:]) else data
+
+
+def _broken_line(data: bytes) -> str | None:
+    """Return which line is no JSON object, and why; nothing where all are."""
+    lines = ((number, _why_no_object(line)) for number, line in enumerate(io.BytesIO(data), 1) if line.strip())
+    return next((f"line {number}: {why}" for number, why in lines if why), None)
+
+
+def _why_no_object(line: bytes) -> str:
+    """Return why ``line`` is no JSON object; empty where it is one."""
+    try:
+        found = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return str(error)
+    return "" if isinstance(found, dict) else "it is no JSON object"
 
 
 def _feather(data: bytes) -> pl.LazyFrame:
