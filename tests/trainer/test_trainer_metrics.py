@@ -53,6 +53,9 @@ def test_auc_error_grows_with_the_overlap_of_labels() -> None:
     alone = auc_error(0.7, y, 1)
     assert alone == pytest.approx(0.0164, abs=5e-4)  # Hanley & McNeil's table, 500 and 500 cases
     assert auc_error(0.7, y, 5) == pytest.approx(alone * 5**0.5, rel=0.05)
+    # by hand: 3 ones, 5 zeros, A = 0.8; Q1 = 0.8/1.2, Q2 = 1.28/1.8
+    few = (0.8 * 0.2 + 2 * (0.8 / 1.2 - 0.64) + 4 * (1.28 / 1.8 - 0.64)) / 15
+    assert auc_error(0.8, np.repeat([0.0, 1.0], [5, 3]), 1) == pytest.approx(few**0.5)
 
 
 def test_standard_errors_above_chance_are_those_of_mann_and_whitney() -> None:

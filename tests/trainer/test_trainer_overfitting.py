@@ -69,6 +69,12 @@ def test_the_expected_maximum_is_that_of_a_simulation() -> None:
 def test_returns_without_spread_have_no_moments() -> None:
     assert moments(np.full(50, 0.1)) is None
     assert moments(np.array([0.1, 0.2, 0.3])) is None
+    assert moments(np.array([0.7, 0.633, 1.196, 0.785, 1.138, 1.06])) is None, "its estimates would make the variance negative"
+
+
+def test_without_skill_no_track_record_is_long_enough() -> None:
+    assert track_record(Moments(0.0, 0.0, 3.0)) == math.inf
+    assert track_record(Moments(0.2, 0.0, 3.0), benchmark=0.2) == math.inf
 
 
 @settings(max_examples=12, deadline=None)
@@ -80,6 +86,23 @@ def test_pbo_equals_purgedcv(seed: int, trials: int, *, ties: bool) -> None:
     if ties:
         net[:, 1] = net[:, 0]
     assert overfitting(net, 6) == pytest.approx(probability_of_backtest_overfitting(net.T, 6).pbo)
+
+
+@pytest.mark.parametrize("trials", [2, 3, 4, 5, 8])
+def test_pbo_counts_choices_below_the_median_for_even_and_odd_trials(trials: int) -> None:
+    net = np.random.default_rng(0).normal(0.0, 0.01, (96, trials))
+    assert overfitting(net, 6) == pytest.approx(probability_of_backtest_overfitting(net.T, 6).pbo)
+
+
+def test_a_trial_that_never_trades_is_neither_chosen_nor_skilled() -> None:
+    """Its Sharpe ratio is 0 in every half: better than one that loses, worse than one that earns."""
+    rng = np.random.default_rng(1)
+    flat, earns = np.zeros((320, 1)), rng.normal(0.005, 0.01, (320, 1))
+    assert overfitting(np.hstack((flat, earns))) == 0.0
+    assert overfitting(np.hstack((flat, -earns))) == 0.0
+    # what earned in one half loses in the other: whichever is chosen, the other one is better then
+    turned = np.repeat([1.0, -1.0], 160)[:, None] * earns
+    assert overfitting(np.hstack((flat, turned)), 2) == 1.0
 
 
 def test_pbo_of_skill_is_low_and_of_luck_is_not() -> None:
