@@ -66,7 +66,7 @@ def test_a_published_run_is_logged_with_its_model_once(
     listed = api(server, "artifacts/list", run_id=logged["info"]["run_id"])
     assert {file["path"] for file in listed["files"]} == {"model", "report.html", "report.json"}
     model = f"{server}/get-artifact?run_uuid={logged['info']['run_id']}&path=model/model.onnx"
-    with urllib.request.urlopen(model, timeout=10) as answer:
+    with urllib.request.urlopen(model, timeout=60) as answer:
         assert answer.read() == FileStore().get(f"{result.uri}model.onnx")
 
     def versions() -> list[dict[str, Any]]:

@@ -16,6 +16,19 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from reports import HOSTILE, START, bare, hostile, made
 
+from walkforward_core.api.offline import (
+    AucGate,
+    DeltaGate,
+    DistributionGate,
+    LeakageGate,
+    MaxGate,
+    MinGate,
+    OfflineGates,
+    PrecisionGate,
+    ShareGate,
+)
+from walkforward_core.bundle import GateRecord, Verdict
+from walkforward_core.offline import GATES, limits_of
 from walkforward_trainer.backtest import backtest
 from walkforward_trainer.report.answers import calibration, confusions, days
 from walkforward_trainer.report.data import Table
@@ -24,6 +37,7 @@ from walkforward_trainer.report.markup import el, text
 from walkforward_trainer.report.money import BASE, MODEL, cost_curve, money
 from walkforward_trainer.report.page import make_page
 from walkforward_trainer.report.scale import linear, times
+from walkforward_trainer.report.sections.gates import ASKS, side
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -323,3 +337,35 @@ def test_hardly_any_outcomes_and_no_trades_at_all(rows: int) -> None:
     assert Page(page).tags
     assert whole.costs is None
     assert (whole.days is None) == (rows == 1)
+
+
+def test_every_gate_says_what_it_asks_and_on_which_side_it_passes() -> None:
+    every = OfflineGates(
+        auc=AucGate(min=0.6, above_chance=2.5),
+        precision_at_k=PrecisionGate(min=0.5),
+        accuracy=ShareGate(min=0.5),
+        f1=ShareGate(min=0.5),
+        sharpe=MinGate(min=0.5),
+        deflated_sharpe=ShareGate(min=0.5),
+        expectancy=MinGate(min=0.5),
+        profit_factor=MinGate(min=0.5),
+        win_rate=ShareGate(min=0.5),
+        kelly=MinGate(min=0.5),
+        overfitting=MaxGate(max=0.2),
+        distribution=DistributionGate(),
+        leakage=LeakageGate(),
+        max_degradation="10%",
+        delta=DeltaGate(max=0.05),
+    )
+    limits = limits_of(every)
+    assert {name.partition(".")[0] for name, _, _ in limits} == set(GATES), "all of them"
+    assert {name: side(name) for name, _, _ in limits} == {name: "≥" if floor else "≤" for name, _, floor in limits}
+    assert {name for name, _, _ in limits} <= set(ASKS)
+
+
+def test_a_gate_without_a_live_model_says_so_in_words() -> None:
+    gate = GateRecord(name="delta", value=None, threshold=0.05, verdict=Verdict.NO_DATA, message="NoBaseline: there is no live model")
+    page = make_page(replace(bare(), gates=(gate,))).decode()
+    assert "There is no live model." in page
+    assert "NoBaseline" not in page
+    assert "≤ 0.05" in page

@@ -16,17 +16,12 @@ if TYPE_CHECKING:
     from walkforward_core.bundle import GateRecord
     from walkforward_trainer.report.data import Report
 
-__all__ = ["MARKS", "gates"]
+__all__ = ["ASKS", "MARKS", "gates", "side"]
 
 MARKS: Final = {Verdict.PASS: "\N{CHECK MARK}", Verdict.FAIL: "\N{MULTIPLICATION X}", Verdict.NO_DATA: "\N{EN DASH}"}
 WORDS: Final = {Verdict.PASS: "passed", Verdict.FAIL: "failed", Verdict.NO_DATA: "no data"}
-SIDES: Final = {
-    " >= ": "\N{GREATER-THAN OR EQUAL TO}",
-    " < ": "\N{GREATER-THAN OR EQUAL TO}",
-    " <= ": "\N{LESS-THAN OR EQUAL TO}",
-    " > ": "\N{LESS-THAN OR EQUAL TO}",
-}
-"""What the limit asks for, by the sign in a gate's message: one that failed has the other one."""
+CEILINGS: Final = ("distribution.max", "leakage.", "overfitting", "maxDegradation", "delta")
+"""Beginnings of the names of gates whose limit is the largest value that passes; all others have a smallest one."""
 ASKS: Final = {
     "auc": "How well rows that turn out positive are told from the others: 0.5 is a coin, 1 is perfect.",
     "auc.aboveChance": "How many standard errors the AUC is above a coin's.",
@@ -87,7 +82,6 @@ def gates(report: Report) -> Markup | None:
 
 def _gate(gate: GateRecord) -> tuple[Markup, ...]:
     form = FORMS.get(gate.name, number)
-    side = next((sign for words, sign in SIDES.items() if words in gate.message), "")
     words = f"{MARKS[gate.verdict]} {WORDS[gate.verdict]}{', skipped' if gate.forced else ''}"
     asks = el("div", ASKS[gate.name], class_="asks") if gate.name in ASKS else Markup()
     remedy = (el("div", f"{gate.remedy[:1].upper()}{gate.remedy[1:]}."),) if gate.remedy else ()
@@ -95,14 +89,23 @@ def _gate(gate: GateRecord) -> tuple[Markup, ...]:
         el("th", gate.name, scope="row"),
         cell(el("span", words, class_=f"pill {gate.verdict}")),
         figure_cell(form(gate.value), "value"),
-        figure_cell(f"{side} {form(gate.threshold)}".strip(), "limit"),
-        cell(join(asks, *_said(gate, side), *remedy), "why"),
+        figure_cell("" if gate.threshold is None else f"{side(gate.name)} {form(gate.threshold)}", "limit"),
+        cell(join(asks, *_said(gate), *remedy), "why"),
     )
 
 
-def _said(gate: GateRecord, side: str) -> tuple[Markup, ...]:
+def side(name: str) -> str:
+    """Return on which side of its limit a gate passes.
+
+    >>> side("auc"), side("distribution.maxUpPct")
+    ('≥', '≤')
+    """
+    return "\N{LESS-THAN OR EQUAL TO}" if name.startswith(CEILINGS) else "\N{GREATER-THAN OR EQUAL TO}"
+
+
+def _said(gate: GateRecord) -> tuple[Markup, ...]:
     """Return the gate's message, unless it only repeats value and limit; without the word that is for programs."""
-    if side and gate.value is not None and gate.message.startswith((f"{gate.value:.4g} ", "relative loss ")):
+    if gate.value is not None and gate.message.startswith((f"{gate.value:.4g} ", "relative loss ")):
         return ()
     message = gate.message.removeprefix(f"{NO_BASELINE}: ")
     return (el("div", f"{message[:1].upper()}{message[1:]}."),)
