@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -348,6 +350,18 @@ def test_the_target_stays(kube: Kube, here: str) -> None:
     assert answer.status_code == 422
     assert "delete this ModelRollout, stable goes on serving" in message(answer)
     assert kube.patch(item, {"spec": {"paused": True}}).status_code == 200
+
+
+def test_the_pages_own_lines_pin_an_older_version_and_follow_the_retrain_again(kube: Kube, here: str) -> None:
+    kube.create(rollout(here, "fx", source={"retrainRef": {"name": "fx"}})).raise_for_status()
+    page = (MANIFESTS.parents[2] / "docs" / "reference" / "tracking.md").read_text(encoding="utf-8")
+    lines = re.findall(r"`(kubectl patch modelrollout fx .+?)`", page)
+    assert len(lines) == 2
+    for line, source in zip(lines, ({"bundle": BUNDLE}, {"retrainRef": {"name": "fx"}}), strict=True):
+        change = line.replace('"uri":"…"', f'"uri":"{BUNDLE["uri"]}"').replace("sha256:…", BUNDLE["digest"])
+        done = kube.kubectl("--namespace", here, *shlex.split(change)[1:])
+        assert done.returncode == 0, done.stderr
+        assert kube.get(rollout(here, "fx")).json()["spec"]["source"] == source
 
 
 def test_a_field_that_nobody_knows_is_refused_or_pruned(kube: Kube, here: str) -> None:
