@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from walkforward_core.routing import ModelRef
     from walkforward_server.model import Model
 
-__all__ = ["Bundle", "cache_path", "check_golden", "fetch", "load", "obtain", "prune"]
+__all__ = ["Bundle", "cache_path", "check_golden", "fetch", "load", "note_proven", "obtain", "proven", "prune"]
 
 NEEDED = (MODEL, REFERENCE, GOLDEN)
 """What the server reads of a bundle; reports stay in the object store."""
 MAX_FILE = 512 * 2**20
+_PROVEN = "proven-here"
+"""Beside a bundle's files: it was proven and opened on this pod, whose volume and image no other pod has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,16 @@ def _check_positions(model: Model, golden: Golden, p: Sequence[float]) -> None:
         near = min(abs(value - threshold), abs(value - (1.0 - threshold))) <= golden.tolerance
         if abs(given - promised) > 2 * golden.tolerance and not near:
             raise IntegrityError(f"golden row {row} of {model.version}: position {given}, expected {promised} at p = {value}")
+
+
+def proven(state: Path, manifest_digest: str) -> bool:
+    """Return whether this pod has proven and opened the bundle before; a damaged copy takes the note with it."""
+    return (cache_path(state, manifest_digest) / _PROVEN).exists()
+
+
+def note_proven(state: Path, manifest_digest: str) -> None:
+    """Note that this pod has proven and opened the bundle."""
+    (cache_path(state, manifest_digest) / _PROVEN).touch()
 
 
 def prune(state: Path, keep: Collection[str]) -> None:

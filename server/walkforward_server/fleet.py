@@ -196,22 +196,35 @@ class Fleet:
 
     async def _load(self, entry: _Entry) -> None:
         trial = entry.role is ModelRole.CANDIDATE
+        if not trial and bundles.proven(self._settings.state, entry.ref.digest):
+            # after the death of a process nobody is served for as long as this takes: what was proven here is only verified again
+            try:
+                await self._take_in(entry)
+            except WalkforwardError as error:
+                log.warning("cached bundle is damaged, proven anew", extra={"version": entry.ref.version, "reason": str(error)})
+            else:
+                return
         if trial:
             entry.state = ModelState.PROVING
         report = await self._prover(self._settings, entry.ref, trial=trial)
         if not report.ok:
             self._not_proven(entry, report)
             return
+        log.info("bundle proven", extra={"version": entry.ref.version, "medianUs": round(report.median_us, 1)})
+        try:
+            await self._take_in(entry)
+        except WalkforwardError as error:
+            self._refused(entry, f"{type(error).__name__}: {error}")
+
+    async def _take_in(self, entry: _Entry) -> None:
+        """Verify the copy on disk, open it and let it serve; what is on trial is noted before. Raises what is wrong with the copy."""
         document = self._document
         if document is not None and _trial(document) == entry.ref.digest:
             self._marker.hold(entry.ref.digest)
-        try:
-            entry.model = await asyncio.get_running_loop().run_in_executor(None, self._open_bundle, entry.ref)
-        except WalkforwardError as error:
-            self._refused(entry, f"{type(error).__name__}: {error}")
-            return
+        entry.model = await asyncio.get_running_loop().run_in_executor(None, self._open_bundle, entry.ref)
+        bundles.note_proven(self._settings.state, entry.ref.digest)
         entry.state, entry.reason = ModelState.READY, ""
-        log.info("model ready", extra={"version": entry.ref.version, "role": entry.role, "medianUs": round(report.median_us, 1)})
+        log.info("model ready", extra={"version": entry.ref.version, "role": entry.role})
         self._changed()
 
     def _open_bundle(self, ref: ModelRef) -> Model:

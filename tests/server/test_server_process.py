@@ -286,8 +286,22 @@ async def test_restarted_container_serves_from_its_volume_with_the_store_gone(tm
         await running.settled(1)
         running.end(signal.SIGKILL)
     (tmp_path / "store").rename(tmp_path / "away")
-    with pod(tmp_path) as running:
+    # it is not proven once more either: no process can be started and say a word in a millisecond
+    with pod(tmp_path, WALKFORWARD_PROOF_SECONDS="0.001") as running:
         assert (await running.settled(1))["models"][made.ref.version]["state"] == "Ready"
+
+
+async def test_a_cached_bundle_that_was_damaged_is_fetched_and_proven_anew(tmp_path: Path) -> None:
+    made = make_bundle(tmp_path / "store")
+    for damage in (False, True):
+        [model] = (tmp_path / "state").rglob("model.onnx") if damage else [None]
+        if model is not None:
+            model.write_bytes(b"something else")
+        with pod(tmp_path, WALKFORWARD_DRAIN_SECONDS="0") as running:
+            running.write(routing(stable=made.ref))
+            assert (await running.settled(1))["models"][made.ref.version]["state"] == "Ready"
+            assert running.end(signal.SIGTERM) == 0
+            assert any("damaged" in line["message"] for line in running.logs) is damage
 
 
 def test_telemetry_is_off_whatever_the_environment_says() -> None:
