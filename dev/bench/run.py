@@ -108,8 +108,10 @@ LONG: Final = ("memory", "edge")
 
 def measured(name: str, options: argparse.Namespace) -> bool:
     """Measure one part, keep and print it; return whether that succeeded."""
-    print(f"=== {name}", flush=True)
     on, began = record.machine(), time.monotonic()
+    print(f"=== {name}: {PARTS[name].__doc__ or ''}", flush=True)
+    if on["load"] > on["cpus"]:
+        print(f"a busy machine: load average {on['load']} on {on['cpus']} CPUs; times are those of the queue for one", flush=True)
     try:
         figures = PARTS[name](options)
     except (Exception, SystemExit):  # noqa: BLE001 - the other parts are still measured
@@ -151,9 +153,15 @@ def main() -> int:
         PAGE.write_text(page.filled(PAGE.read_text(), page.kept()))
         print(f"written: {PAGE.relative_to(record.ROOT)}")
         return 0
-    passed = [measured(name, options) for name in options.part or [part for part in PARTS if part not in LONG]]
-    print(page.bars(page.kept()))
-    return 0 if all(passed) else 1
+    parts = options.part or [part for part in PARTS if part not in LONG]
+    print(
+        f"{', '.join(parts)}: {PAGE.relative_to(record.ROOT)} says how each is measured; figures are kept below .work/bench\n", flush=True
+    )
+    failed = [name for name in parts if not measured(name, options)]
+    print(f"What we hold ourselves to, and the newest figures that this checkout has:\n\n{page.bars(page.kept())}")
+    if failed:
+        print(f"\nNOT measured: {', '.join(failed)}; the reason is above, below '=== {failed[0]}'")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
