@@ -146,6 +146,13 @@ def test_a_holdout_knows_nothing_of_what_follows(times: tuple[Times, Times], tra
             assert t0[first] <= t1[before].max() + embargo
 
 
+def test_a_holdout_says_what_fell_to_the_purge_and_what_to_the_embargo() -> None:
+    """Row 49 trains and is known at 54: rows 50 … 54 meet it, 55 … 57 are decided in the embargo."""
+    t0 = np.arange(100, dtype=np.int64)
+    parts = holdout(t0, t0 + 5, Validation(scheme=Scheme.HOLDOUT, train_share=0.5), 3)
+    assert (parts.purged, parts.embargoed, int(parts.test[0])) == (5, 3, 58)
+
+
 @settings(max_examples=40, deadline=None)
 @given(times=intervals(), train=st.sampled_from([0.4, 0.6]), embargo=st.integers(0, 20))
 def test_a_holdout_s_training_rows_equal_a_purged_split_of_its_test(times: tuple[Times, Times], train: float, embargo: int) -> None:
