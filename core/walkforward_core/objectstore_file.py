@@ -90,6 +90,8 @@ def _make_folder(folder: Path, uri: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise StoreError(f"write {uri}: a part of its path is a file, not a folder; remove it, or choose another path") from error
+    except FileNotFoundError as error:  # /proc, where nobody makes folders
+        raise Forbidden(f"write {uri}: no folder can be made there; choose another path") from error
 
 
 def _files(folder: Path, start: str) -> Iterator[str]:

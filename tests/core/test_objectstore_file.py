@@ -50,6 +50,11 @@ def test_a_file_on_the_way_is_no_object_that_exists(tmp_path: Path, where: str, 
     assert type(caught.value) is StoreError
 
 
+def test_where_no_folder_can_be_made_nothing_is_missing() -> None:
+    with pytest.raises(Forbidden, match="no folder can be made there; choose another path"):
+        FileStore().put("file:///proc/nowhere/x", b"", if_match="0")
+
+
 def test_encoded_climbing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="plainly"):
         FileStore().get(f"{tmp_path.as_uri()}/%2e%2e/x")
