@@ -110,6 +110,7 @@ class LeaseElection:
             _log.warning("lease %s: %s", self._settings.name, str(error) or "no answer in time")
             self._lease = None if isinstance(error, (Conflict, NotFound)) else self._lease
             held = False
+        self._tell()  # what ran out before this answer came was a loss: whoever was turned away meanwhile is woken by the new beginning
         if held:
             # counted from before the request was sent: the API server may have seen it at once
             self._valid_until = began + self._settings.duration - self._settings.margin

@@ -18,6 +18,9 @@ from walkforward_operator.metrics import Metrics
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from walkforward_operator.cluster.kinds import Kind
+    from walkforward_operator.cluster.protocol import Body, Object
+
 EPOCH = 1_700_000_000.0
 
 
@@ -185,6 +188,37 @@ def test_a_blip_between_two_renewals_costs_nothing() -> None:
         await stop(task)
 
     scenario(main)
+
+
+def test_a_renewal_that_comes_late_is_a_loss_and_a_new_beginning() -> None:
+    """Whoever looked in between was told to leave its work: without a new beginning it would never be taken up again."""
+
+    class Slow(FakeCluster):
+        seconds = 1.0
+
+        async def create(self, kind: Kind, body: Body, *, manager: str) -> Object:
+            await asyncio.sleep(self.seconds)
+            return await super().create(kind, body, manager=manager)
+
+        async def patch(self, kind: Kind, body: Body, *, manager: str, resource_version: str | None = None) -> Object:
+            await asyncio.sleep(self.seconds)
+            return await super().patch(kind, body, manager=manager, resource_version=resource_version)
+
+    async def main() -> None:
+        cluster, told = Slow(now), list[bool]()
+        one = LeaseElection(cluster, LeaseSettings("system", "operator", "one"), metrics=Metrics(), wall=now, on_change=told.append)
+        task = asyncio.create_task(one.run())
+        await asyncio.sleep(1.5)
+        assert told == [True]
+        cluster.seconds = 2.9
+        await asyncio.sleep(7.3)
+        assert not one.leading(), "its time ran out while the answer was on its way"
+        await asyncio.sleep(1)
+        assert one.leading()
+        assert told == [True, False, True]
+        await stop(task)
+
+    run_virtual(main())
 
 
 def test_somebody_who_edits_the_lease_makes_no_gap() -> None:
