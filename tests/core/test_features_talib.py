@@ -140,9 +140,9 @@ def step_by_step(high: list[float], low: list[float]) -> float:
 
 
 def test_blocks_and_common_runs_give_the_bits_of_runs_on_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    bars = random_bars(5, 1_200)
+    bars = random_bars(5, 600)
     found = parabolic(Sheet.over(bars))
-    for apart, block in ((module.WINDOW - 2, 1 << 15), (1, 1 << 15), (20, 100), (7, 1)):
+    for apart, block in ((module.WINDOW - 2, 1 << 15), (1, 1 << 15), (20, 100), (7, 33)):
         monkeypatch.setattr(module, "APART", apart)
         monkeypatch.setattr(module, "BLOCK", block)
         assert np.array_equal(parabolic(Sheet.over(bars)), found, equal_nan=True), (apart, block)
