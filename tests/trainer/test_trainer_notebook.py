@@ -63,6 +63,11 @@ def test_another_instant_is_another_dataset(tmp_path: Path) -> None:
         fx.at("yesterday")
 
 
+def test_an_instant_that_has_not_been_has_no_rows(tmp_path: Path) -> None:
+    with pytest.raises(BadConfiguration, match=r"lies .* ahead of now, .* by the clock here; choose an instant that has been"):
+        experiment(tmp_path).at("2190-01-01T00:00:00Z").dataset()
+
+
 def test_what_is_not_eligible_or_failed_goes_no_further(tmp_path: Path) -> None:
     short = experiment(tmp_path, eligibility={"minBars": 5000})
     with pytest.raises(BadData, match=r"minBars: 2000 .*force=True") as caught:

@@ -34,7 +34,7 @@ from walkforward_core.documents import encode
 from walkforward_core.objectstore import open_store
 from walkforward_trainer.data.sources import Access
 from walkforward_trainer.errors import BadConfiguration, BadData, Reason
-from walkforward_trainer.pipeline import prepare_all, settled
+from walkforward_trainer.pipeline import check_as_of, prepare_all, settled
 from walkforward_trainer.plan import make_plan
 from walkforward_trainer.publish import publish
 from walkforward_trainer.registry import Registry
@@ -150,6 +150,7 @@ class Experiment:
         """
         now = time.time_ns() // 1_000_000
         plan = self.plan
+        check_as_of(self.run, now)
         prepared = prepare_all(self.run, plan, self._artifacts(), Access(allow_file=self.allow_file), now_ms=now)
         return Rows(prepared, plan.kind)
 

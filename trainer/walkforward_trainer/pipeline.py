@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from walkforward_trainer.plan import Plan
     from walkforward_trainer.prepare import Prepared
 
-__all__ = ["execute", "prepare_all", "settled"]
+__all__ = ["check_as_of", "execute", "prepare_all", "settled"]
 
 log = logging.getLogger("walkforward.trainer")
 
@@ -51,7 +51,7 @@ def execute(run: RunDocument, *, allow_file: bool, now_ms: int, shard: int = 0) 
             opened = open_store(run.spec.artifacts.uri, allow_file=allow_file)
             check_writable(opened, _first_written(run, shard))
         store = opened
-        _check_as_of(run, now_ms)
+        check_as_of(run, now_ms)
         access = Access(allow_file=allow_file)
         if run.part is RunPart.SHARD:
             # the run's own result is that of the pod which gathers
@@ -72,8 +72,14 @@ def execute(run: RunDocument, *, allow_file: bool, now_ms: int, shard: int = 0) 
     return (result if store is None else conclude(run, store, result, progress.unmet, now_ms=now_ms)), code
 
 
-def _check_as_of(run: RunDocument, now_ms: int) -> None:
-    """Refuse an ``asOf`` that has not been yet: a bar that is still open would count as closed by then."""
+def check_as_of(run: RunDocument, now_ms: int) -> None:
+    """Refuse an ``asOf`` that has not been yet: a bar that is still open would count as closed by then.
+
+    Raises
+    ------
+    BadConfiguration
+        It lies ahead of ``now_ms``, epoch milliseconds, by more than clocks may be apart.
+    """
     ahead, now = instant(run.as_of, "data.asOf") - now_ms, timestamp(now_ms // 1_000 * 1_000)
     if ahead > CLOCKS_MS:
         raise BadConfiguration(
