@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,3 +45,14 @@ def test_the_index_is_never_wrong(steps: list[tuple[Kind, str, str, dict[str, st
         everything = [item for item in store.all(kind) if wanted.items() <= item["metadata"]["labels"].items()]
         found = asyncio.run(store.list(kind, "prod", labels=wanted))
         assert sorted(item["metadata"]["name"] for item in found) == sorted(item["metadata"]["name"] for item in everything)
+
+
+def test_the_names_of_members_are_kept_once() -> None:
+    store, text = Store(), '{"metadata": {"name": "%s", "uid": "%s"}, "spec": {"source": {"bundle": {}}}, "list": [{"weight": 5}]}'
+    for name in ("one", "two"):
+        store.put(ROLLOUT, json.loads(text % (name, name)))
+    one, two = store.all(ROLLOUT)
+    assert one["list"] == [{"weight": 5}]
+    for path in ("list", "spec"):
+        assert next(key for key in one if key == path) is next(key for key in two if key == path)
+    assert next(iter(one["list"][0])) is next(iter(two["list"][0]))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from walkforward_core.names import RETRAIN_LABEL, STATUS_MANAGER, TARGET_LABEL
 from walkforward_operator.cluster.errors import NotFound
@@ -45,7 +46,15 @@ def trimmed(kind: Kind, found: Object) -> Object:
         slim["spec"] = {"nodeName": spec.get("nodeName", "")}
     if kind is DEPLOYMENT:
         slim["spec"] = {"replicas": spec.get("replicas", 1)}
-    return slim
+    shared: Object = _shared(slim)
+    return shared
+
+
+def _shared(value: Any) -> Any:
+    """Return JSON whose member names are one string each, however many objects have them: each was parsed with names of its own."""
+    if isinstance(value, dict):
+        return {sys.intern(name): _shared(member) for name, member in value.items()}
+    return [_shared(member) for member in value] if isinstance(value, list) else value
 
 
 class Store:
