@@ -35,9 +35,10 @@ class Metrics:
         for metric in (self.retrain_published, self.retrain_next_run):
             metric.remove_by_labels({"namespace": namespace, "name": name})
 
-    def set_phase(self, namespace: str, name: str, phase: str) -> None:
-        """Say which phase a rollout is in: one series an object, for thirteen of a thousand objects are 15 MB."""
-        self.phase.remove_by_labels({"namespace": namespace, "name": name})
+    def set_phase(self, namespace: str, name: str, phase: str, *, before: str | None) -> None:
+        """Say which phase a rollout is in, no more in ``before``: one series an object, for thirteen of a thousand are 15 MB."""
+        if before is not None:
+            self.phase.remove(namespace, name, before)
         self.phase.labels(namespace, name, phase).set(1.0)
 
     def _of_queue(self) -> None:

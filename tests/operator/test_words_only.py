@@ -102,6 +102,7 @@ def test_a_rollout_at_rest_is_described_without_a_read_once_it_is_not_new() -> N
         await world.until(RolloutPhase.STABLE, seconds=60)
         assert world.cluster.reads > young + 5
         assert world.cluster.peek(CONFIG_MAP, NS, f"{TARGET}-routing")
+        assert [one.labels["phase"] for family in operator.metrics.phase.collect() for one in family.samples] == ["Stable"]
         await operator.stop()
 
     run_virtual(main())

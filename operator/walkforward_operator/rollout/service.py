@@ -226,8 +226,8 @@ class RolloutReconciler:
         held = status.walk.held_since if status.walk is not None else None
         self._metrics.held.labels(*key).set((self._now_ms() - millis(held)) / 1000 if held else 0.0)
         if status.phase is not memory.phase:
+            self._metrics.set_phase(*key, status.phase, before=memory.phase)
             memory.phase = status.phase
-            self._metrics.set_phase(*key, status.phase)
         for gate in status.gates:
             self._metrics.gate_verdict.labels(*key, gate.name).set(_VERDICTS[gate.verdict])
             if gate.value is not None:
