@@ -58,7 +58,7 @@ RETRAIN_REFUSED: dict[str, Case] = {
         {"schedules": [{"cron": "0 3 * * *", "mode": "Calibrate"}]},
         "data.trades: a schedule of mode Calibrate measures executions; say where the log of trades is",
     ),
-    "an unknown mode of a schedule": ({"schedules": [{"cron": "0 3 * * *", "mode": "Smoke"}]}, 'Unsupported value: "Smoke"'),
+    "an unknown mode of a schedule": ({"schedules": [{"cron": "0 3 * * *", "mode": "DryRun"}]}, 'Unsupported value: "DryRun"'),
     "a file on a disk": ({"data": {"uri": "file:///data/bars.csv"}}, "upload it to the object store and write s3://bucket/prefix"),
     "a bundle on a disk": ({"artifacts": {"uri": "file:///models"}}, "upload it to the object store and write s3://bucket/prefix"),
     "a way up": ({"artifacts": {"uri": "s3://models/../secrets"}}, "an address has no '..'"),

@@ -94,3 +94,32 @@ async def test_a_calibration_can_publish_nothing_and_needs_trades() -> None:
     await world.settle()
     assert world.manual().outcome is ManualOutcome.REFUSED
     assert "spec.data.trades" in world.manual().message
+
+
+async def test_a_scheduled_smoke_run_comes_last_and_leaves_phase_and_bundle_unless_it_fails() -> None:
+    world = World(now_ms=NOW + 30 * MINUTE)
+    world.apply(spec(schedules=(Schedule(cron="0 * * * *"), Schedule(cron="0 * * * *", mode=ScheduledMode.SMOKE))))
+    await world.settle()
+    world.now_ms += 31 * MINUTE
+    await world.settle()
+    [training] = world.active
+    assert world.document(training).mode is RunMode.FULL
+    world.end(training, 0, world.publish(training))
+    await world.settle()
+    before = world.status()
+    [job] = world.active
+    assert (world.document(job).mode, world.document(job).trigger.id) == (RunMode.SMOKE, "smoke-2026-03-02T13:00:00Z")
+    world.end(job, 0, result(world.document(job), RunVerdict.DRY_RUN).to_bytes().decode())
+    await world.settle()
+    after = world.status()
+    assert (after.phase, after.latest_bundle) == (RetrainPhase.PUBLISHED, before.latest_bundle)
+    assert world.condition("Succeeded") == ("True", "DryRun")
+    world.now_ms += HOUR
+    await world.settle()
+    [training] = world.active
+    world.end(training, 0, world.publish(training))
+    await world.settle()
+    [job] = world.active
+    world.end(job, 65, result(world.document(job), RunVerdict.FAILED).to_bytes().decode())
+    await world.settle()
+    assert world.status().phase is RetrainPhase.FAILED

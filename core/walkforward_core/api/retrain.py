@@ -30,6 +30,7 @@ class ScheduledMode(StrEnum):
     """What an occasion does."""
 
     FULL = "Full"
+    SMOKE = "Smoke"
     CALIBRATE = "Calibrate"
 
 
@@ -45,7 +46,8 @@ class Schedule(Part, frozen=True, kw_only=True):
     when: SessionState = SessionState.ANY
     """Run only while the market of `calendar` is in this state."""
     mode: ScheduledMode = ScheduledMode.FULL
-    """Full trains; Calibrate measures what execution costs, from `data.trades`, for the runs after it."""
+    """Full trains; Smoke takes a reduced model through every stage and publishes nothing; Calibrate measures what execution costs, from
+    `data.trades`, for the runs after it."""
 
     RULES: ClassVar = (
         Cel("self.calendar == '24/7'", "calendar: exchange calendars are not in this release; write 24/7, or leave it out"),

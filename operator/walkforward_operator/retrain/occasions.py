@@ -59,13 +59,14 @@ def register(retrain: Retrain, status: RetrainStatus, table: Timetable, now_ms: 
 def by_schedule(status: RetrainStatus, table: Timetable, now_ms: int) -> Occasion | None:
     """Return the newest slot that is due, over all schedules of a mode: they do the same, so one run serves them all.
 
-    A calibration that is due as well comes first: the training after it counts with what it measured.
+    A calibration that is due as well comes first: the training after it counts with what it measured. A smoke run comes last: it must
+    not keep anybody waiting for a model.
     """
-    for mode in (RunMode.CALIBRATE, RunMode.FULL):
+    for mode in (RunMode.CALIBRATE, RunMode.FULL, RunMode.SMOKE):
         slot = max(_due(status, table, now_ms, mode).values(), default=None)
         if slot is not None:
             at = instant(slot)
-            name = "schedule" if mode is RunMode.FULL else "calibrate"
+            name = "schedule" if mode is RunMode.FULL else mode.lower()
             return Occasion(trigger=Trigger(id=f"{name}-{at}", kind=TriggerKind.SCHEDULE), as_of=at, mode=mode)
     return None
 

@@ -177,8 +177,8 @@ class RunRecord(Part, frozen=True, kw_only=True):
 
     @property
     def aside(self) -> bool:
-        """Whether it says nothing of the model: a calibration leaves the retrain in the phase that it found, unless it failed."""
-        return self.mode is RunMode.CALIBRATE and self.verdict is not RunVerdict.FAILED
+        """Whether it says nothing of the model: a calibration or a smoke run leaves the retrain in the phase that it found, unless it failed."""
+        return self.mode in {RunMode.CALIBRATE, RunMode.SMOKE} and self.verdict is not RunVerdict.FAILED
 
 
 class LastRun(Part, frozen=True, kw_only=True):
