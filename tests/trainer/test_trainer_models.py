@@ -41,6 +41,11 @@ def training(classes: int = 2, seed: int = 1, weight: np.ndarray | None = None, 
     return Training(Binned(x), y, np.ones(len(y)) if weight is None else weight, classes)
 
 
+def apart(model: BaseModel, x: np.ndarray) -> float:
+    """Return how far the exported model is from the library, on the rows ``x``."""
+    return _apart(model, run(base_graph([model.part], x.shape[1]), x), x)
+
+
 @cache
 def fitted(name: str, classes: int, trees: int = 40) -> BaseModel:
     return models()[name](training(classes), Model(trees=trees, depth=4))
@@ -54,7 +59,7 @@ def test_exported_models_equal_the_library_on_and_around_every_threshold(name: s
     edge = np.vstack((x, straddling(x, model.part.splits)))
     if name != "linear":
         assert len(edge) > len(x) + 300
-    assert _apart(model, edge) <= 1e-6
+    assert apart(model, edge) <= 1e-6
     assert model.importance().shape == (4,)
     assert (model.importance() >= 0).all()
     assert model.part.link is (Link.NUMBER if classes == 0 else Link.SHARE if name == "forest" else Link.LOG_ODDS)
@@ -66,7 +71,7 @@ def test_many_trees_stay_within_the_limit(name: str, classes: int) -> None:
     """Five times the usual number: rounding adds up where two libraries add in another order."""
     model = models()[name](training(classes, count=400), Model(trees=500, depth=4, learning_rate=0.1))
     x, _ = rows(classes, 2)
-    assert _apart(model, np.vstack((x, straddling(x, model.part.splits, 300)))) <= 2e-7
+    assert apart(model, np.vstack((x, straddling(x, model.part.splits, 300)))) <= 2e-7
 
 
 def test_thresholds_of_lightgbm_rounded_to_the_nearest_would_be_wrong() -> None:
@@ -123,7 +128,7 @@ def test_a_model_of_some_columns_is_one_of_whole_rows(name: str) -> None:
     narrow = models()[name](Training(Binned(x[:, columns]), y, np.ones(len(y)), 2), Model(trees=30))
     whole = narrow.among(columns, 4)
     np.testing.assert_array_equal(whole.raw(x), narrow.raw(x[:, columns]))
-    assert _apart(whole, x) <= 1e-6
+    assert apart(whole, x) <= 1e-6
     assert (whole.importance() > 0).tolist() == [False, True, False, True]
 
 
@@ -185,12 +190,12 @@ def test_columns_are_kept_within_bounds_of_the_training_rows() -> None:
     model = models()["linear"](Training(Binned(wild), y, np.ones(len(y)), 2), Model(winsorise=2.5))
     far = np.vstack((wild, straddling(wild, model.part.splits), np.float32([[9e9, -9e9, 0, 44_000]])))
     assert len(model.part.splits) == 8
-    assert _apart(model, far) <= 1e-6
+    assert apart(model, far) <= 1e-6
     _, found = rows(2, 5)
     assert auc(found, model.raw(rows(2, 5)[0])[:, 0]) > 0.85
     plain = models()["linear"](Training(Binned(wild), y, np.ones(len(y)), 2), Model())
     assert auc(found, plain.raw(rows(2, 5)[0])[:, 0]) < 0.8
-    assert _apart(model.among(np.arange(1, 5), 6), np.column_stack((far[:, :1], far, far[:, :1]))) <= 1e-6
+    assert apart(model.among(np.arange(1, 5), 6), np.column_stack((far[:, :1], far, far[:, :1]))) <= 1e-6
 
 
 def test_a_constant_column_has_no_weight() -> None:
@@ -208,4 +213,4 @@ def test_a_tree_of_one_leaf_is_exported() -> None:
     y = (np.arange(60) % 3 == 0).astype(float)
     for name in NAMES:
         model = models()[name](Training(Binned(x), y, np.ones(60), 2), Model(trees=5))
-        assert _apart(model, x) <= 1e-6
+        assert apart(model, x) <= 1e-6

@@ -16,7 +16,7 @@ from walkforward_trainer.fit import fit
 from walkforward_trainer.golden import golden_rows
 from walkforward_trainer.models.parts import BaseModel
 from walkforward_trainer.parity import check_parity, straddling
-from walkforward_trainer.resolved import Model
+from walkforward_trainer.resolved import Head, Model, Target
 
 if TYPE_CHECKING:
     from walkforward_trainer.dataset import Dataset
@@ -61,6 +61,28 @@ def test_classes_that_changed_places_are_found(rows: Dataset, fitted: Fitted) ->
     said = broken(rows, replace(fitted, model=model.SerializeToString()))
     assert "rows have another most probable class" in said
     assert "; 0 rows" not in said
+
+
+@pytest.fixture(scope="module")
+def headed(rows: Dataset) -> Fitted:
+    """Two yes-no outputs, and an estimate between bounds."""
+    some = np.nan_to_num(rows.y) > 0
+    targets = {"risk": some.astype(float), "calm": (rows.x[:, 1] > 0).astype(float), "price": rows.returns}
+    heads = (Head("risk", Target("Risk")), Head("calm", Target("Risk")), Head("price", Target("Price"), coverage=0.8))
+    return fit(replace(rows, targets=targets), plan_of(("xgboost",), KINDS[3], model=Model(trees=8, depth=3), heads=heads))
+
+
+def test_heads_that_are_equal_pass(rows: Dataset, headed: Fitted) -> None:
+    assert check_parity(rows.x, headed).max_abs <= 2e-7
+
+
+@pytest.mark.parametrize(("one", "other", "named"), [("risk", "calm", "head risk"), ("price_lower", "price_upper", "head price")])
+def test_heads_that_changed_places_are_found(rows: Dataset, headed: Fitted, one: str, other: str, named: str) -> None:
+    """Each is what some model says: only which one it should be tells them apart."""
+    model = onnx.load_from_string(headed.model)
+    made = {output: node for node in model.graph.node for output in node.output}
+    made[one].input[0], made[other].input[0] = made[other].input[0], made[one].input[0]
+    assert named in broken(rows, replace(headed, model=model.SerializeToString()))
 
 
 def test_one_threshold_one_step_off_is_found_by_the_rows_around_it(rows: Dataset, fitted: Fitted) -> None:

@@ -15,9 +15,12 @@ from walkforward_trainer.parallel import side_by_side
 from walkforward_trainer.runtime import run_all
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
     from walkforward_trainer.fit import Fitted
+    from walkforward_trainer.heads import FittedHead
     from walkforward_trainer.models.parts import BaseModel
 
     Matrix = npt.NDArray[np.float32]
@@ -35,8 +38,9 @@ MAX_SPLITS: Final = 5_000
 def check_parity(x: Matrix, fitted: Fitted) -> Parity:
     """Return the largest difference found over the rows ``x`` and over rows that lie on, just below and just above split thresholds.
 
-    Compared are each base model in ONNX against the library that trained it, as probabilities and by their largest; and the whole
-    shipped graph against meta model and calibrator as they were evaluated. Estimates of numbers count relative to the largest.
+    Compared are each base model in ONNX, and each head's outputs of the shipped graph, against the library that trained it, as
+    probabilities and by their largest; and the whole shipped graph against meta model and calibrator as they were evaluated. Estimates
+    of numbers count relative to the largest.
 
     Raises
     ------
@@ -46,13 +50,17 @@ def check_parity(x: Matrix, fitted: Fitted) -> Parity:
     every = [*fitted.bases, *(head.model for head in fitted.heads.values())]
     rows = _spread(x, MAX_ROWS)
     rows = np.vstack((rows, straddling(rows, [split for model in every for split in model.part.splits])))
-    names = [*(f"base model {index + 1}" for index in range(len(fitted.bases))), *(f"head {name}" for name in fitted.heads)]
-    graphs = [fitted.model, *(base_graph([model.part], rows.shape[1]) for model in every)]
+    graphs = [fitted.model, *(base_graph([model.part], rows.shape[1]) for model in fitted.bases)]
     whole, *answers = side_by_side([partial(run_all, graph, rows, []) for graph in graphs])
     shipped, *heads = (answer.astype(np.float64) for answer in whole)
     asked = [answer for (answer,) in answers]
-    found = dict(zip(names, side_by_side([partial(_apart, *pair, rows) for pair in zip(every, asked, strict=True)]), strict=True))
-    evaluated = fitted.tail.probability(np.column_stack(asked[: len(fitted.bases)]))
+    bases = enumerate(zip(fitted.bases, asked, strict=True), start=1)
+    jobs = {f"base model {number}": partial(_apart, *pair, rows) for number, pair in bases}
+    outputs = iter(heads)
+    for name, head in fitted.heads.items():
+        jobs[f"head {name}"] = partial(_head_apart, head, [next(outputs) for _ in head.parts], rows)
+    found = dict(zip(jobs, side_by_side(list(jobs.values())), strict=True))
+    evaluated = fitted.tail.probability(np.column_stack(asked))
     flips = int((shipped.argmax(axis=1) != evaluated.astype(np.float32).argmax(axis=1)).sum())
     found["calibration"] = float(np.abs(shipped - evaluated).max()) if not flips else float("inf")
     found["sum of p"] = float(np.abs(shipped.sum(axis=1) - 1.0).max())
@@ -86,9 +94,22 @@ def straddling(x: Matrix, splits: list[tuple[int, float]], most: int = MAX_SPLIT
 def _apart(model: BaseModel, exported: Vector, rows: Matrix) -> float:
     """Return how far ``exported`` is from the library's own predictor; infinite where it prefers another class."""
     native = to_log_odds(model.raw(rows), model.part.link)
-    if model.part.link is Link.NUMBER:
-        return float(np.abs(exported - native).max() / max(1.0, float(np.abs(native).max())))
-    ours, theirs = to_shares(exported), to_shares(native)
+    return _relative(exported, native) if model.part.link is Link.NUMBER else _shares_apart(to_shares(exported), to_shares(native))
+
+
+def _head_apart(head: FittedHead, answers: Sequence[Vector], rows: Matrix) -> float:
+    """Return how far the shipped ``answers``, one for each of the head's outputs, are from the library's own."""
+    native = to_log_odds(head.model.raw(rows), head.model.part.link)
+    if head.classes:
+        return _shares_apart(answers[0], to_shares(native))
+    return max(_relative(answer, native + part.shift) for answer, part in zip(answers, head.parts, strict=True))
+
+
+def _relative(ours: Vector, theirs: Vector) -> float:
+    return float(np.abs(ours - theirs).max() / max(1.0, float(np.abs(theirs).max())))
+
+
+def _shares_apart(ours: Vector, theirs: Vector) -> float:
     ordered = np.sort(theirs, axis=1)
     # of two that are as good as equal either may be first
     clear = ordered[:, -1] - ordered[:, -2] > 2 * LIMIT
