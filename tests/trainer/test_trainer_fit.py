@@ -11,7 +11,7 @@ from datasets import KINDS, plan_of, rows_of
 
 from walkforward_core.api.recipe import Calibration, ClassShares, Scheme, Selection
 from walkforward_trainer import fit as fitting
-from walkforward_trainer import parallel
+from walkforward_trainer import heads, parallel
 from walkforward_trainer.errors import BadConfiguration, BadData, Reason
 from walkforward_trainer.fit import Fitted, fit
 from walkforward_trainer.golden import make_golden
@@ -21,6 +21,7 @@ from walkforward_trainer.metrics.classes import area
 from walkforward_trainer.parity import check_parity
 from walkforward_trainer.resolved import Head, Join, Model, Target, Validation
 from walkforward_trainer.runtime import run, run_all
+from walkforward_trainer.splits import Split
 from walkforward_trainer.weighing import weighed
 
 if TYPE_CHECKING:
@@ -280,3 +281,12 @@ def test_evaluation_splits_have_their_own_hyper_parameters(monkeypatch: pytest.M
     assert ("the window", 20) in asked
     # the shipped model and the inner folds of its calibrator; of each split its own model and three inner folds
     assert sorted(trees for _, trees in asked) == [3] * 4 + [4] * 4 + [5] * 4 + [20] * 4
+
+
+def test_coverage_is_measured_by_widths_of_other_blocks() -> None:
+    """Residuals of one block are 1, of the other 10: the first is wholly within the other's width, the second not at all."""
+    answers = np.repeat([1.0, 10.0], 10)
+    splits = [Split(np.arange(0), np.arange(10), 0, 0), Split(np.arange(0), np.arange(10, 20), 0, 0)]
+    anything: Any = None
+    width, covered = heads._interval(answers, np.zeros(20), 0.5, anything, anything, heads.HeadFits(splits, [], {}, None))
+    assert (width, covered) == (10.0, 0.5)

@@ -121,6 +121,15 @@ def test_features_of_several_symbols_are_late_within_their_own() -> None:
     assert failed(twice) == []
 
 
+def test_the_newest_rows_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A feature that knows the answer in the newer half alone, as a source would that was changed in between."""
+    monkeypatch.setattr(leakage, "NEWEST", 500)
+    _, level, y = market(edge=0.0, horizon=1, count=1_200)
+    early = np.where(np.arange(len(y)) < 600, 0.0, np.diff(level)[: len(y)])
+    x = np.column_stack((early, np.zeros(len(early)))).astype(np.float32)
+    assert "leakage.shiftDrop" in failed(dataset(x, y, horizon=1))
+
+
 def test_trades_are_not_made_late() -> None:
     x, _, y = market(count=600)
     found = detect_leaks(dataset(x, y), plan_of(kind=DataKind.TRADES))

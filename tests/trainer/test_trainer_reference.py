@@ -29,6 +29,16 @@ def test_edges_lie_between_values_and_divide_into_tenths(seed: int, count: int, 
         assert ordered[count * (index + 1) // 10 if count > 9 else min(count * (index + 1) // 10, count - 1)] >= edges[index]
 
 
+def test_a_value_on_an_edge_is_above_it() -> None:
+    """Between neighbouring float32 numbers there is no middle: the edge is the upper one."""
+    low = np.float32(1.0)
+    column = np.repeat([low, np.nextafter(low, np.float32(2))], 200).astype(np.float32)
+    feature = make_reference(column[:, None], ["f"], np.arange(400.0)).features[0]
+    bins = [drift.bin_index(feature.edges, value) for value in column.tolist()]
+    assert feature.counts == tuple(bins.count(index) for index in range(10))
+    assert sorted(feature.counts)[-2:] == [200, 200]
+
+
 def test_continuous_columns_have_equal_bins() -> None:
     column = np.random.default_rng(1).normal(size=2_000).astype(np.float32)
     reference = make_reference(column[:, None], ["f"], column.astype(float))

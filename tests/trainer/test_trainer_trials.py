@@ -112,6 +112,34 @@ def test_a_write_whose_answer_was_lost_is_found_again(tmp_path: Path) -> None:
     assert tell(tmp_path, "b").trials == 2
 
 
+def test_another_attempt_that_sees_no_record_yet_does_not_write_over_it(tmp_path: Path) -> None:
+    first = tell(tmp_path, "a")
+    (path,) = (tmp_path / "trials").iterdir()
+    before = path.read_bytes()
+
+    class Stale:
+        """A store whose listing is behind."""
+
+        def __getattr__(self, name: str) -> Any:
+            return (lambda _folder: []) if name == "list" else getattr(store(tmp_path), name)
+
+    stale: Any = Stale()
+    assert account(stale, run(tmp_path, "a"), plan_of(), rows(), (7, (0.9,)), write=True) == first
+    assert path.read_bytes() == before
+
+
+def test_a_run_that_only_looks_sees_its_own_record_once(tmp_path: Path) -> None:
+    first = tell(tmp_path, "a")
+    assert tell(tmp_path, "a", write=False) == first
+
+
+def test_records_of_a_retrain_whose_name_begins_alike_are_not_even_read(tmp_path: Path) -> None:
+    tell(tmp_path, "a", retrain="fxb")
+    (path,) = (tmp_path / "trials").iterdir()
+    path.write_bytes(b"not a record")
+    assert tell(tmp_path, "a").trials == 1
+
+
 def test_records_are_plain_documents(tmp_path: Path) -> None:
     tell(tmp_path, "a")
     (path,) = (tmp_path / "trials").iterdir()
