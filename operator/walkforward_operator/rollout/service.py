@@ -113,9 +113,9 @@ class RolloutReconciler:
                 _log.info("%s: decided on an old state (%s); decided again", key, error)
         elif seen.loading:
             return await self._tend(key, memory, seen, decision)
-        elif _words_only(decision, hint, self._now_ms()):
-            return await self._await_turn(lambda: self._say(key, memory, hint, seen, decision))
-        return await self._await_turn(lambda: self._act_live(key, hint, memory))
+        act = self._say if _words_only(decision, hint, self._now_ms()) else self._act_live
+        del seen, decision  # a thousand may wait for their turn: what they saw is old by then, and takes memory
+        return await self._await_turn(lambda: act(key, hint, memory))
 
     async def _await_turn(self, act: Callable[[], Awaitable[float | None]]) -> float | None:
         """Go on with requests; a few rollouts at a time, so that no answer comes late for all of them.
@@ -132,8 +132,11 @@ class RolloutReconciler:
         finally:
             self._turns.release()
 
-    async def _say(self, key: Key, memory: Memory, hint: Subject, seen: Seen, decision: Decision) -> float | None:
-        """Write what was decided on the watches' word; where that was old, ask the API server after all."""
+    async def _say(self, key: Key, hint: Subject, memory: Memory) -> float | None:
+        """Write what is decided on the watches' word; where that is old, or more than words by now, ask the API server after all."""
+        seen, decision = await self._decide(self._store, hint, memory)
+        if not _words_only(decision, hint, self._now_ms()):
+            return await self._act_live(key, hint, memory)
         try:
             return await self._carry_out(key, memory, hint, seen, decision)
         except (Conflict, NotFound, Forbidden) as error:
