@@ -11,9 +11,9 @@ import onnx
 import pytest
 
 from walkforward_core.api.recipe import Calibration
-from walkforward_trainer.calibration import Curve
+from walkforward_trainer.calibration import Curve, Sigmoid
 from walkforward_trainer.graph import HeadPart, base_graph, full_graph
-from walkforward_trainer.models.parts import BaseModel, to_log_odds
+from walkforward_trainer.models.parts import BaseModel, Linear, to_log_odds
 from walkforward_trainer.models.table import models
 from walkforward_trainer.models.training import Binned, Training
 from walkforward_trainer.resolved import Join, Model
@@ -93,6 +93,17 @@ def test_a_calibrator_that_says_the_same_to_all(knots: int) -> None:
     tail = Tail(2, Meta(np.array([[1.0]]), np.zeros(1)), (Curve(np.linspace(0.4, 0.6, knots), np.full(knots, 0.3)),))
     p = run(full_graph([model.part], tail, NAMES, {}), x)
     np.testing.assert_allclose(p, np.tile(np.float32([0.7, 0.3]), (len(x), 1)), atol=1e-7)
+
+
+def test_a_score_that_is_certain_is_calibrated_as_it_was_evaluated() -> None:
+    """Of a probability of exactly 1 the log-odds are not finite: Platt keeps it 1e-6 away, in the graph as beside it."""
+    sure = Linear(center=np.zeros(4), weights=np.array([[90.0, 0, 0, 0]]), bias=np.zeros(1), scale=np.ones(4))
+    tail = Tail(2, Meta(np.array([[1.0]]), np.zeros(1)), (Sigmoid(0.5, 0.1),))
+    x = np.array([[-1, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]], np.float32)
+    z = run(base_graph([sure], 4), x)
+    p = run(full_graph([sure], tail, NAMES, {}), x)
+    np.testing.assert_allclose(p, tail.probability(z), atol=6e-8)
+    assert 0.998 < p[2, 1] < 0.9999
 
 
 def test_three_calibrators_that_know_nothing_give_a_third_each() -> None:

@@ -85,6 +85,15 @@ def test_heads_that_changed_places_are_found(rows: Dataset, headed: Fitted, one:
     assert named in broken(rows, replace(headed, model=model.SerializeToString()))
 
 
+def test_a_bound_that_is_no_number_is_found(rows: Dataset, headed: Fitted) -> None:
+    model = onnx.load_from_string(headed.model)
+    made = {output: node for node in model.graph.node for output in node.output}
+    shift = made[made["price_upper"].input[0]].input[1]
+    (constant,) = (one for one in model.graph.initializer if one.name == shift)
+    constant.CopyFrom(numpy_helper.from_array(np.array([[np.nan]]), shift))
+    broken(rows, replace(headed, model=model.SerializeToString()))
+
+
 def test_one_threshold_one_step_off_is_found_by_the_rows_around_it(rows: Dataset, fitted: Fitted) -> None:
     """The window's own rows need not lie there: this is what the rows around thresholds are for."""
     part = fitted.bases[1].part
