@@ -176,6 +176,9 @@ def test_memory_and_edges_are_judged_at_their_size_only(page: Any) -> None:
         one = {"recipe": "x", "note": "hours", "withoutEdge": without, "withEdge": {"seeds": 9, "published": 1.0}}
         assert verdict(page.bars({"edge": document(recipes=[clean, one])}), "trainer: markets without an edge") == expected
     assert "100% of 9" in page.table("edge", {"recipes": [one]})
+    partly = {"recipes": [clean | {"note": "hours"}], "missing": ["x"]}
+    assert verdict(page.bars({"edge": document(**partly)}), "trainer: markets without an edge") == "–"
+    assert "not measured yet" in page.table("edge", partly)
 
 
 @pytest.mark.parametrize(("hits", "n", "expected"), [(0, 299, 0.00997), (0, 200, 0.01487), (1, 200, 0.02350), (5, 3_000, 0.00350)])

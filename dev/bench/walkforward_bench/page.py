@@ -212,6 +212,7 @@ def _edge(figures: Mapping[str, Any]) -> str:
         lines.append(
             [f"`{one['recipe']}`", one["note"], rejected, f"{without['upTo']:.2%}", f"{planted['published']:.0%} of {planted['seeds']}"]
         )
+    lines += [[f"`{name}`", "", NOT_MEASURED, NOT_MEASURED, NOT_MEASURED] for name in figures.get("missing", ())]
     head = ["recipe, its default gates", "a market", "no edge: rejected", "published, at most (95 %)", "planted edge: published"]
     return _grid(head, lines)
 
@@ -374,7 +375,9 @@ def _peak(figures: Mapping[str, Any]) -> float | None:
 
 
 def _rejected(figures: Mapping[str, Any]) -> float | None:
-    """Return the share that the worst recipe rejects at least, with 95 % confidence: few markets prove little."""
+    """Return the share that the worst recipe rejects at least, with 95 % confidence: few markets prove little, a missing recipe nothing."""
+    if figures.get("missing"):
+        return None
     return min((1.0 - one["withoutEdge"]["upTo"] for one in figures["recipes"]), default=None)
 
 
