@@ -214,3 +214,13 @@ def test_a_tree_of_one_leaf_is_exported() -> None:
     for name in NAMES:
         model = models()[name](Training(Binned(x), y, np.ones(60), 2), Model(trees=5))
         assert apart(model, x) <= 1e-6
+
+
+@pytest.mark.parametrize("name", ["xgboost", "forest", "boosted", "lightgbm"])
+@pytest.mark.parametrize("changed", [{"trees": 7}, {"depth": 2}, {"subsample": 0.5}, {"seed": 9}, {"learning_rate": 0.3}])
+def test_every_hyper_parameter_is_heeded(name: str, changed: dict[str, float]) -> None:
+    plain = Model(trees=6, depth=4, subsample=0.8, seed=1, learning_rate=0.05)
+    before, after = (models()[name](training(count=300), one) for one in (plain, replace(plain, **changed)))
+    same = base_graph([before.part], 4) == base_graph([after.part], 4)
+    # the trees of a forest are not added up step by step
+    assert same is (name == "forest" and "learning_rate" in changed)
