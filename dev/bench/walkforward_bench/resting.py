@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["measure", "requests"]
 
 EDITS: Final = 200
-IMAGE: Final = {"MALLOC_ARENA_MAX": "2"}
-"""What Dockerfile.operator sets."""
 SETTLE_S: Final = 10.0
 QUIET_TRIES: Final = 12
 PATIENCE_S: Final = 120.0
@@ -62,7 +60,7 @@ async def _measure(objects: int, idle: float, kubeconfig: Path, s3: Mapping[str,
     lives: list[Process] = []
 
     def live() -> Process:
-        lives.append(Process(kubeconfig, folder, NAMESPACE, system=NAMESPACE, admin_port=free_port(), env={**s3, **IMAGE}))
+        lives.append(Process(kubeconfig, folder, NAMESPACE, system=NAMESPACE, admin_port=free_port(), env=s3))
         return lives[-1]
 
     try:
