@@ -50,7 +50,7 @@ def test_no_training_row_knows_of_its_test_block(times: tuple[Times, Times], fol
         dropped = (split.test[0] if forward else len(t0) - len(split.test)) - len(split.train)
         assert split.purged + split.embargoed == dropped
         if forward:
-            assert len(split.train) == 0 or split.train.max() < split.test.min()
+            assert len(split.train) == 0 or t1[split.train].max() + embargo < t0[split.test].min()
 
 
 @settings(max_examples=60, deadline=None)
@@ -76,13 +76,14 @@ def test_k_fold_equals_purgedcv(times: tuple[Times, Times], folds: int, embargo:
 
 
 @settings(max_examples=60, deadline=None)
-@given(times=intervals(), folds=st.integers(2, 5))
-def test_walk_forward_equals_purgedcv(times: tuple[Times, Times], folds: int) -> None:
+@given(times=intervals(), folds=st.integers(2, 5), embargo=st.integers(0, 40))
+def test_walk_forward_equals_purgedcv(times: tuple[Times, Times], folds: int, embargo: int) -> None:
     t0, t1 = times
     t0, t1 = t0[: len(t0) // (folds + 1) * (folds + 1)], t1[: len(t0) // (folds + 1) * (folds + 1)]
-    decided, known = pd.Series(pd.to_datetime(t0, unit="s")), pd.Series(pd.to_datetime(t1, unit="s") + pd.Timedelta(1, "ns"))
+    decided, known = pd.Series(pd.to_datetime(t0, unit="s")), pd.Series(pd.to_datetime(t1 + embargo, unit="s") + pd.Timedelta(1, "ns"))
+    # an answer that has to be known for a while is one that is known later
     oracle = WalkForwardSplit(folds, test_size=len(t0) // (folds + 1), prediction_times=decided, evaluation_times=known)
-    for ours, (train, test) in zip(walk_forward(t0, t1, folds, 0), oracle.split(np.zeros((len(t0), 1))), strict=True):
+    for ours, (train, test) in zip(walk_forward(t0, t1, folds, embargo), oracle.split(np.zeros((len(t0), 1))), strict=True):
         np.testing.assert_array_equal(ours.test, test)
         np.testing.assert_array_equal(ours.train, train)
 

@@ -51,15 +51,15 @@ def purged_k_fold(t0: Times, t1: Times, folds: int, embargo_ms: int) -> list[Spl
     ValueError
         Fewer rows than folds.
     """
-    return [_split(t0, t1, block, np.arange(len(t0)), embargo_ms) for block in _blocks(len(t0), folds)]
+    return [_split(t0, t1, block, embargo_ms) for block in _blocks(len(t0), folds)]
 
 
 def walk_forward(t0: Times, t1: Times, folds: int, embargo_ms: int) -> list[Split]:
-    """Return ``folds`` splits that train on all earlier rows; the first of ``folds + 1`` blocks only trains.
+    """Return ``folds`` splits that train on earlier rows; the first of ``folds + 1`` blocks only trains.
 
-    The embargo plays no part: no later row trains.
+    No later row trains, so the embargo lies before the test block: a row trains if its answer was known for that long when the block begins.
     """
-    return [_split(t0, t1, block, np.arange(int(block[0])), embargo_ms) for block in _blocks(len(t0), folds + 1)[1:]]
+    return [_earlier(t0, t1, block, embargo_ms) for block in _blocks(len(t0), folds + 1)[1:]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,9 +154,16 @@ def _blocks(rows: int, count: int) -> list[Index]:
     return np.array_split(np.arange(rows, dtype=np.intp), count)
 
 
-def _split(t0: Times, t1: Times, test: Index, others: Index, embargo_ms: int) -> Split:
+def _earlier(t0: Times, t1: Times, test: Index, embargo_ms: int) -> Split:
+    first, before = t0[test].min(), np.arange(int(test[0]), dtype=np.intp)
+    meets = t1[before] >= first
+    embargoed = ~meets & (t1[before] >= first - embargo_ms)
+    return Split(train=before[~(meets | embargoed)], test=test, purged=int(meets.sum()), embargoed=int(embargoed.sum()))
+
+
+def _split(t0: Times, t1: Times, test: Index, embargo_ms: int) -> Split:
     first, last = t0[test].min(), t1[test].max()
-    rest = np.setdiff1d(others, test, assume_unique=True)
+    rest = np.setdiff1d(np.arange(len(t0)), test, assume_unique=True)
     meets = (t0[rest] <= last) & (t1[rest] >= first)
     embargoed = (t0[rest] > last) & (t0[rest] <= last + embargo_ms)
     return Split(train=rest[~(meets | embargoed)], test=test, purged=int(meets.sum()), embargoed=int(embargoed.sum()))

@@ -240,7 +240,7 @@ class Validation(Part, frozen=True, kw_only=True):
     folds: Annotated[int, Meta(ge=2, le=20)] | None = None
     """Number of test blocks; of a Holdout, of the folds inside its training rows."""
     embargo: DurationOrZero | None = None
-    """Time after a test block whose rows do not train; 0s leaves the purge alone."""
+    """Time between a test block and rows that train: after it, or before it where only earlier rows train; 0s leaves the purge alone."""
     embargo_rows: Share | None = None
     """The same as a share of the rows; the longer of both applies, and the manifest says which in hours."""
     train_share: Annotated[float, Meta(ge=0.3, le=0.9)] | None = None
