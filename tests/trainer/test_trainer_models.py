@@ -224,3 +224,15 @@ def test_every_hyper_parameter_is_heeded(name: str, changed: dict[str, float]) -
     same = base_graph([before.part], 4) == base_graph([after.part], 4)
     # the trees of a forest are not added up step by step
     assert same is (name == "forest" and "learning_rate" in changed)
+
+
+def test_boosted_takes_the_very_steps_of_scikit_learn() -> None:
+    """Prior and leaves to the sixth digit, where there is one way to split: a column of two values, a class of one in seven."""
+    from sklearn.ensemble import GradientBoostingClassifier
+
+    rng = np.random.default_rng(2)
+    x = rng.integers(0, 2, (400, 1)).astype(np.float32)
+    y = (rng.random(400) < np.where(x[:, 0] > 0, 0.22, 0.06)).astype(float)
+    ours = models()["boosted"](Training(Binned(x), y, np.ones(400)), Model(trees=3, depth=1, learning_rate=0.2, subsample=1.0))
+    theirs = GradientBoostingClassifier(n_estimators=3, max_depth=1, learning_rate=0.2).fit(x, y)
+    np.testing.assert_allclose(ours.raw(x)[:, 0], theirs.decision_function(x), atol=5e-6)
