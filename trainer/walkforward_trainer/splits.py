@@ -57,7 +57,7 @@ def purged_k_fold(t0: Times, t1: Times, folds: int, embargo_ms: int) -> list[Spl
 def walk_forward(t0: Times, t1: Times, folds: int, embargo_ms: int) -> list[Split]:
     """Return ``folds`` splits that train on earlier rows; the first of ``folds + 1`` blocks only trains.
 
-    No later row trains, so the embargo lies before the test block: a row trains if its answer was known for that long when the block begins.
+    No later row trains, so the embargo lies before the test block: a row trains if its answer was known for that long when it begins.
     """
     return [_earlier(t0, t1, block, embargo_ms) for block in _blocks(len(t0), folds + 1)[1:]]
 

@@ -177,7 +177,7 @@ class RunRecord(Part, frozen=True, kw_only=True):
 
     @property
     def aside(self) -> bool:
-        """Whether it says nothing of the model: a calibration or a smoke run leaves the retrain in the phase that it found, unless it failed."""
+        """Whether it says nothing of the model: calibrations and smoke runs leave the retrain in its phase, unless they fail."""
         return self.mode in {RunMode.CALIBRATE, RunMode.SMOKE} and self.verdict is not RunVerdict.FAILED
 
 
