@@ -53,6 +53,9 @@ class Live:
     async def list(self, kind: Kind, namespace: str, *, labels: Mapping[str, str] | None = None) -> list[Object]:
         return await self._cluster.list(kind, namespace, labels=labels)
 
+    def followers(self, namespace: str, retrain: str) -> list[Object]:
+        return []  # none of these tests has a rollout that follows
+
     def put(self, kind: Kind, found: Object) -> bool:
         return True
 
