@@ -134,7 +134,7 @@ def test_a_rejected_retrain_reaches_nothing(scene_of: Callable[[str], Scene]) ->
     assert "auc" in status["message"]
     assert "0.62" in status["message"]
     assert not status.get("latestBundle")
-    assert record["failed"] == ["auc", "auc.aboveChance"]
+    assert record["failed"] == ["auc"]
     scene.until("the rollout has looked", lambda: scene.status.get("reason") == "NoBundle", 20)
     assert not scene.status.get("stable")
     assert not scene.status.get("candidate")
