@@ -127,7 +127,7 @@ async def load(port: int, connections: int, requests: int, start: int) -> tuple[
         body = (
             b'{"id":"%d","parameters":{"client":"c%d","symbol":"EURUSD","ts":%d,"price":1.1,"base_position":1.0},'
             b'"inputs":[{"name":"X","shape":[1,%d],"datatype":"FP32","data":%b}]}'
-            % (number, number % 500, T0 - (10**6 - number) * HOUR // 10, FEATURES, rows[number % 256])
+            % (number, number % 500, T0 - (4 * 10**6 - number) * HOUR // 10, FEATURES, rows[number % 256])
         )
         return b"POST /v2/models/fx/infer HTTP/1.1\r\nHost: b\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 

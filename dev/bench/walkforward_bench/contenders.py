@@ -53,7 +53,7 @@ def ours(name: str, pid: int, port: int) -> Contender:
     """Return our server; each request is a new bar of one of 500 clients, so that nothing of the statistics is saved."""
 
     def body(number: int, row: str) -> str:
-        parameters = {"client": f"c{number % 500}", "symbol": "EURUSD", "ts": T0 - (10**6 - number) * HOUR // 10, "price": 1.1}
+        parameters = {"client": f"c{number % 500}", "symbol": "EURUSD", "ts": T0 - (4 * 10**6 - number) * HOUR // 10, "price": 1.1}
         inputs = f'[{{"name":"X","shape":[1,{FEATURES}],"datatype":"FP32","data":{row}}}]'
         return f'{{"id":"{number}","parameters":{json.dumps({**parameters, "base_position": 1.0})},"inputs":{inputs}}}'
 
