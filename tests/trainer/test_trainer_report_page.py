@@ -14,19 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from offline_gates import EVERY
 from reports import HOSTILE, START, bare, hostile, made
 
-from walkforward_core.api.offline import (
-    AucGate,
-    DeltaGate,
-    DistributionGate,
-    LeakageGate,
-    MaxGate,
-    MinGate,
-    OfflineGates,
-    PrecisionGate,
-    ShareGate,
-)
 from walkforward_core.bundle import GateRecord, Verdict
 from walkforward_core.offline import GATES, limits_of
 from walkforward_trainer.backtest import backtest
@@ -340,24 +330,7 @@ def test_hardly_any_outcomes_and_no_trades_at_all(rows: int) -> None:
 
 
 def test_every_gate_says_what_it_asks_and_on_which_side_it_passes() -> None:
-    every = OfflineGates(
-        auc=AucGate(min=0.6, above_chance=2.5),
-        precision_at_k=PrecisionGate(min=0.5),
-        accuracy=ShareGate(min=0.5),
-        f1=ShareGate(min=0.5),
-        sharpe=MinGate(min=0.5),
-        deflated_sharpe=ShareGate(min=0.5),
-        expectancy=MinGate(min=0.5),
-        profit_factor=MinGate(min=0.5),
-        win_rate=ShareGate(min=0.5),
-        kelly=MinGate(min=0.5),
-        overfitting=MaxGate(max=0.2),
-        distribution=DistributionGate(),
-        leakage=LeakageGate(),
-        max_degradation="10%",
-        delta=DeltaGate(max=0.05),
-    )
-    limits = limits_of(every)
+    limits = limits_of(EVERY)
     assert {name.partition(".")[0] for name, _, _ in limits} == set(GATES), "all of them"
     assert {name: side(name) for name, _, _ in limits} == {name: "≥" if floor else "≤" for name, _, floor in limits}
     assert {name for name, _, _ in limits} <= set(ASKS)

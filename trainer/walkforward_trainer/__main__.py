@@ -25,7 +25,7 @@ from walkforward_trainer.specfile import load_all
 from walkforward_trainer.stages import store_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from walkforward_core.runs import ExitCode, RunDocument
     from walkforward_trainer.logs import RunLog
@@ -41,12 +41,8 @@ log = logging.getLogger("walkforward.trainer")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code (contract C8)."""
     options = _parser().parse_args(arguments)
-    if options.command == "list":
-        return _list(options)
-    if options.command == "keep":
-        return _keep(options)
-    if options.command == "download":
-        return _download(options)
+    if options.command != "run":
+        return _aside({"list": _list, "keep": _keep, "download": _download}[options.command], options)
     try:
         with logging_to_stderr() as lines:
             return _main(options, lines)
@@ -56,47 +52,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(exit_code(result, code))
 
 
-def _list(options: argparse.Namespace) -> int:
-    """Print the versions below an address: this is no run, so there is neither a result nor a termination message."""
+def _aside(command: Callable[[argparse.Namespace], str], options: argparse.Namespace) -> int:
+    """Print what ``command`` has to say: it is no run, so there is neither a result nor a termination message."""
+    try:
+        print(command(options))
+    except RunError as error:
+        print(f"{error.reason}: {error}", file=sys.stderr)
+        return int(error.code)
+    return 0
+
+
+def _list(options: argparse.Namespace) -> str:
+    """Return the versions below an address."""
     from walkforward_trainer.registry import Registry, table  # noqa: PLC0415 - a run needs none of it
 
-    try:
-        with store_errors("--artifacts"):
-            store = open_store(options.artifacts, allow_file=_allows_file(options))
-            entries = Registry(store, options.artifacts).versions()
-    except RunError as error:
-        print(f"{error.reason}: {error}", file=sys.stderr)
-        return int(error.code)
-    print(json.format(json.encode(entries), indent=2).decode() if options.json else table(entries))
-    return 0
+    with store_errors("--artifacts"):
+        store = open_store(options.artifacts, allow_file=_allows_file(options))
+        entries = Registry(store, options.artifacts).versions()
+    return json.format(json.encode(entries), indent=2).decode() if options.json else table(entries)
 
 
-def _keep(options: argparse.Namespace) -> int:
-    """Keep a version for ever: no run either."""
+def _keep(options: argparse.Namespace) -> str:
+    """Keep a version for ever."""
     from walkforward_trainer.registry import Registry  # noqa: PLC0415 - a run needs none of it
 
-    try:
-        with store_errors("--artifacts"):
-            store = open_store(options.artifacts, allow_file=_allows_file(options))
-            Registry(store, options.artifacts).keep(options.version, reason=options.reason)
-    except RunError as error:
-        print(f"{error.reason}: {error}", file=sys.stderr)
-        return int(error.code)
-    print(f"{options.version} is kept: retention passes it by")
-    return 0
+    with store_errors("--artifacts"):
+        store = open_store(options.artifacts, allow_file=_allows_file(options))
+        Registry(store, options.artifacts).keep(options.version, reason=options.reason)
+    return f"{options.version} is kept: retention passes it by"
 
 
-def _download(options: argparse.Namespace) -> int:
-    """Fetch bars from an exchange: no run either."""
+def _download(options: argparse.Namespace) -> str:
+    """Fetch bars from an exchange."""
     from walkforward_trainer.download import fetch_bars  # noqa: PLC0415 - a run needs none of it
 
     with logging_to_stderr():
-        try:
-            print(fetch_bars(options, allow_file=_allows_file(options)))
-        except RunError as error:
-            print(f"{error.reason}: {error}", file=sys.stderr)
-            return int(error.code)
-    return 0
+        return str(fetch_bars(options, allow_file=_allows_file(options)))
 
 
 def _allows_file(options: argparse.Namespace) -> bool:

@@ -200,7 +200,7 @@ def _methodology(plan: Plan) -> Finding:
 
 def _class_table(evidence: Evidence, plan: Plan) -> Table:
     count = plan.classes
-    names = ("down", "neutral", "up") if count == 3 else ("0", "1")
+    names = classes.names(count)
     total = max(evidence.confusion.sum(), 1.0)
     actual, predicted = evidence.confusion.sum(axis=1) / total, evidence.confusion.sum(axis=0) / total
     mean, spread = evidence.classes.mean(axis=0), evidence.classes.std(axis=0)

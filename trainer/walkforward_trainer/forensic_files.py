@@ -47,7 +47,6 @@ def forensic_files(
 def _results(rows: Dataset, evidence: Evidence, plan: Plan, findings: tuple[Finding, ...], signs: tuple[Sign, ...]) -> dict[str, Any]:
     p, total = evidence.classes, max(float(evidence.confusion.sum()), 1.0)
     count = p.shape[1]
-    names = ("down", "neutral", "up") if count == 3 else ("0", "1")
     shares = plan.target.class_target
     asked = {} if shares is None else {"down": shares.down, "neutral": shares.neutral, "up": shares.up}
     actual, predicted = evidence.confusion.sum(axis=1) / total, evidence.confusion.sum(axis=0) / total
@@ -65,7 +64,7 @@ def _results(rows: Dataset, evidence: Evidence, plan: Plan, findings: tuple[Find
                 "mean_probability": float(p[:, at].mean()),
                 "standard_deviation": float(p[:, at].std()),
             }
-            for at, name in enumerate(names)
+            for at, name in enumerate(classes.names(count))
         },
         "confidence": {"mean": float(p.max(axis=1).mean()), "above_060": float(np.mean(p.max(axis=1) > classes.CONFIDENT))},
         "symptoms": [{"symptom": sign.symptom, "numbers": sign.numbers} for sign in signs],

@@ -27,6 +27,7 @@ from walkforward_trainer.labels import classes_of, warmup_of
 from walkforward_trainer.recipes.table import recipes
 from walkforward_trainer.resolved import filled
 from walkforward_trainer.specfile import instant
+from walkforward_trainer.spectext import repeated
 from walkforward_trainer.stretches import LIMIT
 
 if TYPE_CHECKING:
@@ -228,10 +229,10 @@ def _check(spec: RetrainSpec) -> None:
     """Hold the rules that the CRD states in CEL: a laptop has no API server."""
     if (spec.data.window is None) == (spec.data.window_bars is None):
         raise BadConfiguration(Reason.SPEC_INVALID, "data: set exactly one of window (90d) and windowBars (2000)")
-    twice = [symbol for index, symbol in enumerate(spec.data.symbols) if symbol in spec.data.symbols[:index]]
-    if twice:
+    twice = repeated(spec.data.symbols)
+    if twice is not None:
         raise BadConfiguration(
-            Reason.SPEC_INVALID, f"data.symbols: {twice[0]} stands there twice, and its rows would count twice; name each one once"
+            Reason.SPEC_INVALID, f"data.symbols: {twice} stands there twice, and its rows would count twice; name each one once"
         )
     if spec.overrides_from is not None:
         raise BadConfiguration(

@@ -22,7 +22,7 @@ from walkforward_core.errors import DocumentError, NotFound
 from walkforward_core.expiry import EXPIRY
 from walkforward_trainer.expiring import GONE_MS, mark, spare, take
 from walkforward_trainer.publish import POINTER
-from walkforward_trainer.specfile import COMMAND_LINE
+from walkforward_trainer.specfile import COMMAND_LINE, instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -145,7 +145,7 @@ def sweep(store: ObjectStore, run: RunDocument, result: ResultDocument, *, now_m
     except DocumentError as error:
         return f"retention: nothing was removed, since {error}"
     found = bundle_folders(store, run.spec.artifacts.uri)
-    old = expired(found, rule, keep=keep, as_of_ms=_ms(run.as_of))
+    old = expired(found, rule, keep=keep, as_of_ms=instant(run.as_of, "asOf"))
     debris = leftover(found, _modified(store, found), keep=keep, now_ms=now_ms)
     used_ms = _used_ms(run, now_ms)
     if not remove or used_ms is None:
@@ -173,13 +173,9 @@ def _list(*kinds: tuple[str, list[Folder]]) -> str:
 def _used_ms(run: RunDocument, now_ms: int) -> int | None:
     """Return when it was seen which bundles are in use: files of this machine are used by no rollout; None where nobody has looked."""
     if run.in_use_at:
-        return _ms(run.in_use_at)
+        return instant(run.in_use_at, "inUseAt")
     alone = run.trigger.id == COMMAND_LINE and run.spec.artifacts.uri.startswith("file:")
     return now_ms if alone else None
-
-
-def _ms(stamp: str) -> int:
-    return round(datetime.fromisoformat(stamp).timestamp() * 1000)
 
 
 def _remove(store: ObjectStore, folder: Folder) -> None:

@@ -17,7 +17,7 @@ from walkforward_core.errors import DocumentError
 from walkforward_core.names import GROUP, VERSION
 from walkforward_core.runs import RetrainObject, RunDocument, Trigger, TriggerKind
 from walkforward_trainer.errors import BadConfiguration, Reason
-from walkforward_trainer.spectext import from_json, from_yaml
+from walkforward_trainer.spectext import from_json, from_yaml, repeated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -131,7 +131,7 @@ def _retrains(documents: Sequence[Any], source: str) -> list[Mapping[str, Any]]:
 def _chosen(runs: list[RunDocument], name: str, source: str) -> list[RunDocument]:
     """Return the run of ``name``, or all of them; two of one name are refused, for each would write over the other's."""
     known = [run.retrain.name for run in runs]
-    twice = next((one for at, one in enumerate(known) if one in known[:at]), None)
+    twice = repeated(known)
     if twice is not None:
         raise BadConfiguration(
             Reason.SPEC_INVALID, f"{source}: {len(runs)} ModelRetrain documents, two of them called {twice!r}; rename one"

@@ -11,11 +11,11 @@ import msgspec
 from walkforward_trainer.errors import BadConfiguration, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import yaml
 
-__all__ = ["from_json", "from_yaml"]
+__all__ = ["from_json", "from_yaml", "repeated"]
 
 
 def from_json(data: bytes, source: str) -> dict[str, Any]:
@@ -35,8 +35,13 @@ def from_json(data: bytes, source: str) -> dict[str, Any]:
     return fields
 
 
+def repeated(words: Sequence[str]) -> str | None:
+    """Return the first of ``words`` that stands there again, None where each stands once."""
+    return next((word for index, word in enumerate(words) if word in words[:index]), None)
+
+
 def _once(keys: list[str], source: str) -> None:
-    twice = next((key for index, key in enumerate(keys) if key in keys[:index]), None)
+    twice = repeated(keys)
     if twice is not None:
         raise BadConfiguration(Reason.SPEC_INVALID, f"{source}: the key {twice!r} stands twice in one object; keep one of them")
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-__all__ = ["check_frozen", "opened_rows"]
+__all__ = ["check_frozen", "opened_rows", "with_status"]
 
 OPEN: Final = "OPEN"
 KEY: Final = ("id", "symbol")
@@ -23,7 +23,14 @@ def opened_rows(frame: pl.DataFrame) -> pl.DataFrame:
 
     if not {"id", "status"} <= set(frame.columns):
         return frame.clear()
-    return frame.filter((pl.col("status").str.strip_chars().str.to_uppercase() == OPEN) & pl.col("id").is_not_null())
+    return with_status(frame, OPEN).filter(pl.col("id").is_not_null())
+
+
+def with_status(frame: pl.DataFrame, word: str) -> pl.DataFrame:
+    """Return the rows of ``frame`` whose status is ``word``, in whatever case."""
+    import polars as pl  # noqa: PLC0415 - see opened_rows
+
+    return frame.filter(pl.col("status").str.strip_chars().str.to_uppercase() == word)
 
 
 def check_frozen(opened: pl.DataFrame, closed: pl.DataFrame, names: Sequence[str], field: str) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from walkforward_trainer.data.frozen import check_frozen, opened_rows
+from walkforward_trainer.data.frozen import check_frozen, opened_rows, with_status
 from walkforward_trainer.data.instants import DAY_MS
 from walkforward_trainer.data.sources import Span
 from walkforward_trainer.data.tables import Column, Kind, read
@@ -214,7 +214,7 @@ def _closed(frame: pl.DataFrame, as_of_ms: int) -> pl.DataFrame:
     import polars as pl  # noqa: PLC0415 - see read_trades
 
     if "status" in frame.columns:
-        frame = frame.filter(pl.col("status").str.strip_chars().str.to_uppercase() == CLOSED)
+        frame = with_status(frame, CLOSED)
     return frame.filter(pl.col("closed_at") <= as_of_ms)
 
 

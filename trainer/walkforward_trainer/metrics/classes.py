@@ -19,6 +19,7 @@ __all__ = [
     "DOWN",
     "ELIGIBLE_ALPHA",
     "NEUTRAL",
+    "SIDES",
     "UP",
     "above_chance",
     "accuracy",
@@ -28,11 +29,13 @@ __all__ = [
     "distribution",
     "f1",
     "log_loss",
+    "names",
     "positive",
     "tradable_area",
 ]
 
 DOWN, NEUTRAL, UP = 0, 1, 2
+SIDES: Final = ("down", "neutral", "up")
 CONFIDENT: Final = 0.60
 """Confidence above which a prediction counts in ``pctAboveConf060``."""
 ELIGIBLE_ALPHA: Final = 0.12
@@ -42,6 +45,11 @@ ELIGIBLE_ALPHA: Final = 0.12
 def positive(classes: int) -> int:
     """Return the class that the decision looks at: 1 of two, up of three."""
     return classes - 1
+
+
+def names(count: int) -> tuple[str, ...]:
+    """Return what ``count`` classes are called where the target is not asked for its own words."""
+    return SIDES if count == len(SIDES) else tuple(map(str, range(count)))
 
 
 def area(y: Vector, p: Matrix, weight: Vector | None = None) -> float:

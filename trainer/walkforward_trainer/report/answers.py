@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from walkforward_trainer.metrics.classes import SIDES
 from walkforward_trainer.metrics.probability import calibration_curve
 from walkforward_trainer.report.data import Calibration, CalibrationPoint, Confusion, Day, Days, Distribution
 from walkforward_trainer.specfile import timestamp
@@ -30,14 +31,13 @@ NAMES: Final = {
     "Risk": ("calm", "risky"),
     "Direction": ("not up", "up"),
     "BadTrade": ("good", "bad"),
-    "Adaptive": ("down", "neutral", "up"),
+    "Adaptive": SIDES,
 }
-THREE: Final = ("down", "neutral", "up")
 
 
 def class_names(kind: str, classes: int) -> tuple[str, ...]:
     """Return what the classes of a target are called; those of an unknown one after what they mean to the decision."""
-    names = NAMES.get(kind, THREE if classes == 3 else ("no", "yes"))
+    names = NAMES.get(kind, SIDES if classes == 3 else ("no", "yes"))
     return names if len(names) == classes else tuple(f"class {index}" for index in range(classes))
 
 
