@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from walkforward_trainer.plan import make_plan
 from walkforward_trainer.prepare import Prepared, prepare
 from walkforward_trainer.sample_rows import compare_derived, mid_direction
 from walkforward_trainer.specfile import timestamp
+from walkforward_trainer.stretches import positions, stretches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,11 +34,12 @@ ROWS = 3_200
 LAST = planted.START + ROWS * MINUTE
 
 
-def rows_of(path: Path, as_of_ms: int = LAST, **data: Any) -> Prepared:
+def rows_of(path: Path, as_of_ms: int = LAST, *, most: int = 0, **data: Any) -> Prepared:
     fields = spec(path, path.parent / "models", recipe="drift-robust", overrides={})
     fields["data"] |= {"format": "jsonl", "symbols": ["BTCUSDT"], "timeframe": "1m", "windowBars": 5_000} | data
     run = run_document(fields, timestamp(as_of_ms))
-    return prepare(run, make_plan(run), Access(allow_file=True), now_ms=NOW)
+    plan = make_plan(run)
+    return prepare(run, replace(plan, max_rows=most or plan.max_rows), Access(allow_file=True), now_ms=NOW)
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +92,21 @@ def test_nothing_after_as_of_is_read(tmp_path: Path, text: list[str]) -> None:
     assert whole.digest == early.digest
     np.testing.assert_array_equal(whole.x, early.x)
     np.testing.assert_array_equal(whole.y, early.y)
+
+
+def test_of_a_long_log_whole_stretches_are_left_out(tmp_path: Path, text: list[str]) -> None:
+    path = write(tmp_path / "s.jsonl", text)
+    every = rows_of(path).rows
+    found = rows_of(path, most=1_200)
+    some, at = found.rows, positions(stretches(0, len(every), 1_200))
+    assert (len(some), some.left_out, some.stretch) == (1_200, len(every) - 1_200, 60)
+    assert (every.left_out, every.stretch) == (0, 0)
+    for name in ("x", "y", "t0", "t1", "returns", "base", "weight", "symbol"):
+        assert getattr(some, name).tobytes() == getattr(every, name)[at].tobytes(), name
+    assert some.columns.matrix(("bias", "rsi14_z")).tobytes() == every.columns.matrix(("bias", "rsi14_z"))[at].tobytes()
+    # what is counted is the log, not what of it is used
+    assert found.facts.bars == len(every)
+    assert some.digest != every.digest
 
 
 class TestLines:

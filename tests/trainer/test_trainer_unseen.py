@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import pytest
 from trainer_runs import FIRST, HOUR, NOW, RISK, eurusd, run_document, spec
 
+from walkforward_core.documents import digest
 from walkforward_core.runs import ResultDocument, RunVerdict
 from walkforward_trainer.errors import Reason
 from walkforward_trainer.pipeline import execute
@@ -89,6 +93,22 @@ def test_a_file_that_somebody_has_touched_is_refused(live: tuple[Path, ResultDoc
         path.write_bytes(whole)
     assert (refused.verdict, refused.reason) == (RunVerdict.FAILED, Reason.BASELINE_BROKEN)
     assert "unseen.json is not the file that its manifest names" in refused.message
+
+
+def test_a_file_of_another_form_is_refused_and_named(live: tuple[Path, ResultDocument], tmp_path: Path) -> None:
+    """Its digest is right: a trainer that writes another form of it has published the bundle."""
+    bundle = tmp_path / "other"
+    shutil.copytree(live[0] / "models" / live[1].version, bundle)
+    (bundle / "unseen.json").write_text('{"schema": "walkforward.dev/unseen/v9"}', encoding="utf-8")
+    manifest = json.loads((bundle / "manifest.json").read_bytes())
+    content = (bundle / "unseen.json").read_bytes()
+    manifest["files"]["unseen.json"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    (bundle / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    pinned = msgspec.structs.replace(live[1], uri=f"file://{bundle}", digest=digest((bundle / "manifest.json").read_bytes()))
+    refused = result(tmp_path, NEXT, pinned)
+    assert (refused.verdict, refused.reason) == (RunVerdict.FAILED, Reason.BASELINE_BROKEN)
+    assert "other/unseen.json" in refused.message
+    assert refused.message.endswith("promote a bundle of this version's trainer")
 
 
 def test_rows_are_the_same_by_symbol_and_time() -> None:

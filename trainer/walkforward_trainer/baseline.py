@@ -93,7 +93,10 @@ def load_baseline(store: ObjectStore, baseline: Baseline) -> LiveModel:
     for name, content in ((MODEL, model), (UNSEEN, unseen)):
         if content is not None and hashlib.sha256(content).hexdigest() != manifest.files[name].sha256:
             raise BadData(Reason.BASELINE_BROKEN, f"baseline {folder}: {name} is not the file that its manifest names; restore the bundle")
-    return LiveModel(manifest, model, None if unseen is None else Unseen.parse(unseen, source=f"{folder}/{UNSEEN}"))
+    try:
+        return LiveModel(manifest, model, None if unseen is None else Unseen.parse(unseen, source=f"{folder}/{UNSEEN}"))
+    except DocumentError as error:
+        raise BadData(Reason.BASELINE_BROKEN, f"baseline: {error}; promote a bundle of this version's trainer") from error
 
 
 def compare(live: LiveModel, rows: Dataset, evidence: Evidence, plan: Plan) -> Comparison:
