@@ -142,6 +142,16 @@ class TestRows:
             ({"side": 2}, Reason.COLUMN_TYPE, "side of 1 trades is neither 1 nor -1, the first is 2"),
             ({"closed_at": START}, Reason.TIME_STAMPS, "1 trades closed before they were opened"),
             ({"f_sma_20": None}, Reason.MISSING_VALUES, "feature f_sma_20 misses in 0.8% of the trades, limit 0.5%"),
+            (
+                {"status": "LIQUIDATED"},
+                Reason.COLUMN_TYPE,
+                "the status of 1 trades with a closed_at is 'LIQUIDATED', .* write CLOSED",
+            ),
+            (
+                {"status": None},
+                Reason.COLUMN_TYPE,
+                "the status of 1 trades with a closed_at is None, first of the one that closed",
+            ),
         ],
     )
     def test_refusals(self, log: Path, tmp_path: Path, change: dict[str, Any], reason: Reason, words: str) -> None:
@@ -150,6 +160,12 @@ class TestRows:
         with pytest.raises(RunError, match=words) as caught:
             rows_of(rewrite(log, records), tmp_path / "models")
         assert caught.value.reason is reason
+
+    @pytest.mark.parametrize("change", [{"status": " cancelled "}, {"status": "Pending"}, {"status": "LIQUIDATED", "closed_at": None}])
+    def test_what_is_no_trade_yet_or_never_was_waits(self, log: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+        records = lines(log)
+        records[7] |= change
+        assert len(rows_of(rewrite(log, records), tmp_path / "models").rows) == len(records) - 1
 
     def test_a_trade_that_stands_twice_is_refused(self, log: Path, tmp_path: Path) -> None:
         records = lines(log)

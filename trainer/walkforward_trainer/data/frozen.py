@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-__all__ = ["check_frozen", "opened_rows", "with_status"]
+__all__ = ["check_frozen", "opened_rows", "with_status", "without_status"]
 
 OPEN: Final = "OPEN"
 KEY: Final = ("id", "symbol")
@@ -28,9 +28,18 @@ def opened_rows(frame: pl.DataFrame) -> pl.DataFrame:
 
 def with_status(frame: pl.DataFrame, word: str) -> pl.DataFrame:
     """Return the rows of ``frame`` whose status is ``word``, in whatever case."""
+    return frame.filter(_status() == word)
+
+
+def without_status(frame: pl.DataFrame, *words: str) -> pl.DataFrame:
+    """Return the rows of ``frame`` whose status is none of ``words``, or that have none."""
+    return frame.filter(~_status().fill_null("").is_in(words))
+
+
+def _status() -> pl.Expr:
     import polars as pl  # noqa: PLC0415 - see opened_rows
 
-    return frame.filter(pl.col("status").str.strip_chars().str.to_uppercase() == word)
+    return pl.col("status").str.strip_chars().str.to_uppercase()
 
 
 def check_frozen(opened: pl.DataFrame, closed: pl.DataFrame, names: Sequence[str], field: str) -> None:

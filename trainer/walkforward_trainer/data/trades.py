@@ -2,9 +2,10 @@
 
 A log has one row a trade: ``opened_at``, ``closed_at``, ``side`` (1, -1, long, short, buy, sell) and ``pnl_pct``, the gross return of the
 trade in its own direction, in percent (1.2 is 1.2 %), fees not taken off: costs are those of the spec. ``mae_pct`` is the maximum adverse
-excursion in percent of the entry price, its sign does not matter. Rows with another ``status`` than CLOSED, or without ``closed_at``, are
-trades still open, and wait. A log without a row, or a blank file, is one that has no trade yet. ``id`` (or ``trade_id``), where there is
-one, names a trade: of each symbol it closes once.
+excursion in percent of the entry price, its sign does not matter. Rows without ``closed_at``, or whose ``status`` is one of
+:data:`NOT_CLOSED`, are trades still open, or never made, and wait; a row that has ended with any other status than CLOSED is refused, since
+a log whose liquidated trades are left out tells of a better trader. A log without a row, or a blank file, is one that has no trade yet.
+``id`` (or ``trade_id``), where there is one, names a trade: of each symbol it closes once.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from walkforward_trainer.data.frozen import check_frozen, opened_rows, with_status
+from walkforward_trainer.data.frozen import check_frozen, opened_rows, with_status, without_status
 from walkforward_trainer.data.instants import DAY_MS
 from walkforward_trainer.data.sources import Span
 from walkforward_trainer.data.tables import Column, Kind, read
@@ -50,6 +51,8 @@ WORDS: Final = (
 EXECUTION: Final = tuple(Column(name, required=False) for name in ("expected_price", "fill_price", "slippage_pct", "volatility_pct"))
 """What the execution calibrator reads; always read, so that one mapping of names serves whoever reads the log."""
 CLOSED: Final = "CLOSED"
+NOT_CLOSED: Final = ("OPEN", "NEW", "PENDING", "PARTIAL", "CANCELED", "CANCELLED", "REJECTED", "EXPIRED")
+"""What a status may say of a trade that is none yet, or never was one."""
 SIDES: Final = {"1": 1.0, "+1": 1.0, "long": 1.0, "buy": 1.0, "-1": -1.0, "short": -1.0, "sell": -1.0}
 
 
@@ -116,7 +119,8 @@ def read_trades(
     Raises
     ------
     BadData, BadConfiguration, Transient
-        As ``read`` does; a closed trade has no result, closed before it was opened, or has other features than when it was opened.
+        As ``read`` does; a closed trade has no result, closed before it was opened, or has other features than when it was opened; a trade
+        has ended and its status does not say how.
     """
     import polars as pl  # noqa: PLC0415 - the command line answers before it loads
 
@@ -128,7 +132,7 @@ def read_trades(
     for part in read(access, source, columns, Span(until_ms=as_of_ms + 1), zone=zone, growing=True):
         if now_ms is not None:
             _check_future(part, max(now_ms, as_of_ms))
-        frames.append(_closed(part.frame, as_of_ms))
+        frames.append(_closed(part.frame, as_of_ms, part.name))
         opened.append(opened_rows(part.frame))
     frames = [frame for frame in frames if frame.height]
     if not frames:
@@ -210,12 +214,21 @@ def trades_digest(trades: Trades, values: Vector) -> str:
     return f"sha256:{seen.hexdigest()}"
 
 
-def _closed(frame: pl.DataFrame, as_of_ms: int) -> pl.DataFrame:
+def _closed(frame: pl.DataFrame, as_of_ms: int, name: str) -> pl.DataFrame:
     import polars as pl  # noqa: PLC0415 - see read_trades
 
-    if "status" in frame.columns:
-        frame = with_status(frame, CLOSED)
-    return frame.filter(pl.col("closed_at") <= as_of_ms)
+    ended = frame.filter(pl.col("closed_at") <= as_of_ms)
+    if "status" not in frame.columns:
+        return ended
+    unknown = without_status(ended, CLOSED, *NOT_CLOSED)
+    if unknown.height:
+        raise BadData(
+            Reason.COLUMN_TYPE,
+            f"{name}: the status of {unknown.height} trades with a closed_at is {unknown.get_column('status')[0]!r}, first of the one that "
+            f"closed at {timestamp(int(unknown.get_column('closed_at')[0]))}; write {CLOSED} for every trade that has ended, however it "
+            f"ended, and one of {', '.join(NOT_CLOSED)} for what is no trade (yet)",
+        )
+    return with_status(ended, CLOSED)
 
 
 def _check_times(frame: pl.DataFrame, field: str) -> None:
