@@ -183,7 +183,12 @@ class TestLearnable:
         (
             {"kind": "Trades", "symbols": ["*"], "quality": {"maxGap": "1d"}},
             {"overrides": {"target": {"kind": "BadTrade"}}},
-            "trades come when they come; remove maxGap",
+            "trades come when they come, and are no prices; remove maxGap, minCompleteness, maxFlat and maxJump",
+        ),
+        (
+            {"kind": "Trades", "symbols": ["*"], "quality": {"maxJump": 3}},
+            {"overrides": {"target": {"kind": "BadTrade"}}},
+            "remove maxGap, minCompleteness, maxFlat and maxJump",
         ),
         ({}, {"overrides": {"features": ["bias"]}}, "bias cannot be had of Bars"),
         ({}, {"overrides": {"features": ["macro.vix"]}}, "macro.vix not known"),

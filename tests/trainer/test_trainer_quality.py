@@ -124,7 +124,7 @@ def test_stale_bars_are_measured_from_as_of() -> None:
     raw = RawBars(bars=GOOD, files=1, later=0)
     check_quality(raw, make_plan(run_document(fields, timestamp(int(GOOD.time[-1]) + 7 * 24 * HOUR))))
     late = make_plan(run_document(fields, timestamp(int(GOOD.time[-1]) + 7 * 24 * HOUR + 1_000)))
-    with pytest.raises(BadData, match=r"maxStaleness: the newest bar closed at .*, 7d1s before asOf, limit 7d") as caught:
+    with pytest.raises(BadData, match=r"maxStaleness: the newest bar with a new price closed at .*, 7d1s before asOf, limit 7d") as caught:
         check_quality(raw, late)
     assert caught.value.reason is Reason.STALE
 

@@ -59,6 +59,15 @@ def changed(line: str, **raw: Any) -> str:
     return json.dumps(record)
 
 
+def mid_of(line: str) -> float:
+    return float(json.loads(line)["raw"]["mid"])
+
+
+def still(lines: list[str], first: int, end: int) -> list[str]:
+    """Return the lines from ``first`` on, with their times, as a logger writes them whose feed has stopped."""
+    return [changed(lines[first - 1], ts=json.loads(line)["ts"]) for line in lines[first:end]]
+
+
 def test_samples_become_rows_from_their_warm_up_on(tmp_path: Path, text: list[str]) -> None:
     found = rows_of(write(tmp_path / "s.jsonl", text))
     rows = found.rows
@@ -190,6 +199,13 @@ class TestGaps:
             (lambda t: [*t[:50], t[51], t[50], *t[52:]], Reason.OUT_OF_ORDER, "1 samples are older than the one before them"),
             (lambda t: [*t[:50], t[49], *t[50:]], Reason.DUPLICATE_ROWS, "1 samples occur twice"),
             (lambda t: [*t[:50], changed(t[50], mid=0.0), *t[51:]], Reason.IMPOSSIBLE_PRICES, "in 1 samples mid is not above zero"),
+            (lambda t: [*t[:50], changed(t[50], mid=100.0 * mid_of(t[50])), *t[51:]], Reason.JUMP, r"factor of \d\d.*\(mid .*in 2 places"),
+            (lambda t: [*t[:2_000], *still(t, 2_000, 2_400), *t[2_400:]], Reason.FLAT, r"maxFlat: 12\.5% of the samples only repeat"),
+            (
+                lambda t: [*t[:-90], *still(t, len(t) - 90, len(t))],
+                Reason.STALE,
+                r"maxStaleness: the newest sample that is not the one before",
+            ),
             (lambda t: [*t[:50], changed(t[50], rsi14=101), *t[51:]], Reason.IMPOSSIBLE_PRICES, "rsi14 is not between 0 and 100"),
             (lambda t: t[:-90], Reason.STALE, r"maxStaleness: .* limit 1h before asOf"),
             (lambda t: t[:1_200], Reason.STALE, "maxStaleness"),

@@ -50,6 +50,8 @@ class Reason(StrEnum):
     TIMEFRAME_MISMATCH = "TimeframeMismatch"
     MISSING_VALUES = "MissingValues"
     IMPOSSIBLE_PRICES = "ImpossiblePrices"
+    JUMP = "Jump"
+    FLAT = "Flat"
     GAP = "Gap"
     INCOMPLETE = "Incomplete"
     STALE = "Stale"

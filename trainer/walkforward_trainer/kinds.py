@@ -67,8 +67,8 @@ def _check_trades(spec: RetrainSpec, kind: DataKind) -> None:
     if kind is not DataKind.TRADES:
         return
     asked, quality = spec.overrides, spec.data.quality
-    if quality.max_gap is not None or quality.min_completeness is not None:
-        raise _wrong("data.quality: trades come when they come; remove maxGap and minCompleteness")
+    if any(limit is not None for limit in (quality.max_gap, quality.min_completeness, quality.max_flat, quality.max_jump)):
+        raise _wrong("data.quality: trades come when they come, and are no prices; remove maxGap, minCompleteness, maxFlat and maxJump")
     if asked.decision.base_rule is not None:
         raise _wrong(f"overrides.decision.baseRule: {asked.decision.base_rule} is a rule about bars; trades bring their side, remove it")
     if asked.target.horizon_bars is not None:

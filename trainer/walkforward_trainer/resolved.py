@@ -67,6 +67,8 @@ class Quality:
     max_gap: str = "5d"
     min_completeness: float = 0.5
     max_nan: float = 0.005
+    max_flat: float = 0.1
+    max_jump: float = 1.9
     max_staleness: str = "7d"
     min_rows: int = 500
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from walkforward_core.durations import parse_ms
 from walkforward_core.features import Bars, Samples, compute, lookback, unknown
+from walkforward_trainer.data.prices import check_flat, check_jump
 from walkforward_trainer.data.quality import QualityFacts, check_gaps
 from walkforward_trainer.data.samples import INTERVAL_MS, read_samples
 from walkforward_trainer.dataset import Dataset
@@ -89,7 +90,7 @@ def sample_rows(inputs: Inputs) -> Rows:
         data = _dataset(samples, x, rows, plan)
     if data.left_out:
         log.warning("%s", left_out(data))
-    return Rows(facts=_with(facts, len(rows), len(samples) - start - len(rows)), data=data)
+    return Rows(facts=replace(facts, bars=len(rows), dropped=facts.dropped + len(samples) - start - len(rows)), data=data)
 
 
 def mid_direction(samples: Samples, minutes: int) -> tuple[Vector, Times, Vector]:
@@ -146,11 +147,13 @@ def _check(raw: RawSamples, plan: Plan) -> tuple[Samples, int, QualityFacts]:
     _check_values(clean)
     gap = check_gaps(clean.time, plan, "sample", "find out why, fill in what was missed from the exchange, or let data.window begin later")
     completeness = _check_completeness(clean.time, plan)
-    staleness = plan.as_of_ms - int(clean.time[-1])
+    repeated = _repeated(clean)
+    newest = int(clean.time[~repeated][-1])
+    staleness = plan.as_of_ms - newest
     if staleness > parse_ms(plan.quality.max_staleness):
         raise BadData(
             Reason.STALE,
-            f"data.quality.maxStaleness: the newest sample is of {timestamp(int(clean.time[-1]))}, limit "
+            f"data.quality.maxStaleness: the newest sample that is not the one before it is of {timestamp(newest)}, limit "
             f"{plan.quality.max_staleness} before asOf; look whether the logger runs",
         )
     facts = QualityFacts(
@@ -160,8 +163,20 @@ def _check(raw: RawSamples, plan: Plan) -> tuple[Samples, int, QualityFacts]:
         max_gap_ms=gap,
         completeness=completeness,
         staleness_ms=staleness,
+        flat_share=check_flat(repeated, clean.time, plan.quality.max_flat, "samples"),
+        max_jump=check_jump(_jumps(clean.mid), clean.time, plan.quality.max_jump, lambda row: f"mid {clean.mid[row]:g}"),
     )
     return clean, start, facts
+
+
+def _repeated(samples: Samples) -> npt.NDArray[np.bool_]:
+    """Return which samples are the one before, in every raw value: the mid alone may well stand still for a minute."""
+    return np.logical_and.reduce([np.diff(getattr(samples, name), prepend=np.nan) == 0.0 for name in RAW])
+
+
+def _jumps(mid: Vector) -> Vector:
+    """Return by which factor the mid moved from each sample to the next; shape (n,), 1 or more."""
+    return np.asarray(np.exp(np.abs(np.diff(np.log(mid), prepend=np.log(mid[:1])))))
 
 
 def _check_order(time: Times) -> None:
@@ -236,17 +251,6 @@ def _check_completeness(time: Times, plan: Plan) -> float:
             f"{plan.quality.min_completeness:.2%}; fill in what was missed",
         )
     return share
-
-
-def _with(facts: QualityFacts, rows: int, left_out: int) -> QualityFacts:
-    return QualityFacts(
-        bars=rows,
-        dropped=facts.dropped + left_out,
-        nan_share=facts.nan_share,
-        max_gap_ms=facts.max_gap_ms,
-        completeness=facts.completeness,
-        staleness_ms=facts.staleness_ms,
-    )
 
 
 def _dataset(samples: Samples, x: npt.NDArray[np.float32], rows: npt.NDArray[np.intp], plan: Plan) -> Dataset:

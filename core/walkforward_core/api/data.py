@@ -71,8 +71,12 @@ class Quality(Part, frozen=True, kw_only=True):
     """Bars found, as a share of those that a market open round the clock would have, 0.5 in general; a five-day market has 0.71."""
     max_nan: Share | None = None
     """Share of missing values in any one column, 0.005 in general."""
+    max_flat: Share | None = None
+    """Share of rows that only repeat the price before them, as filled in over weekends or since the feed broke; 0.1 in general."""
+    max_jump: Annotated[float, Meta(gt=1.0, le=1e6)] | None = None
+    """Largest factor by which the price may move within a row, or from the one before it; 1.9 in general, just below a split."""
     max_staleness: Duration | None = None
-    """Longest time between the newest row and `asOf`, 7d in general."""
+    """Longest time between the newest row with a new price and `asOf`, 7d in general."""
     min_rows: Annotated[int, Meta(ge=10, le=100_000_000)] | None = None
     """Rows left for training after the warm-up; 500 unless the recipe says otherwise."""
 

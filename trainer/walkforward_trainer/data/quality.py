@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from walkforward_core.durations import format_ms, parse_ms
+from walkforward_trainer.data.prices import bar_jumps, check_flat, check_jump, check_prices, flat_bars, shown
 from walkforward_trainer.data.tables import PRICES
 from walkforward_trainer.errors import BadData, Reason
 from walkforward_trainer.specfile import timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy.typing as npt
 
     from walkforward_core.features import Bars
@@ -26,7 +25,10 @@ __all__ = ["QualityFacts", "Window", "check_gaps", "check_quality"]
 
 @dataclass(frozen=True, slots=True)
 class QualityFacts:
-    """What was found, beside the limits of the spec; times in milliseconds."""
+    """What was found, beside the limits of the spec; times in milliseconds, ``max_jump`` a factor.
+
+    Trades have no price that could stand still or jump.
+    """
 
     bars: int
     dropped: int
@@ -34,6 +36,8 @@ class QualityFacts:
     max_gap_ms: int
     completeness: float
     staleness_ms: int
+    flat_share: float = 0.0
+    max_jump: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +65,12 @@ def check_quality(raw: RawBars, plan: Plan) -> Window:
     present = _present(bars)
     # bars that miss a value leave a gap, which labels and gap checks then see; where none does, nothing is copied
     clean, start = bars if present.all() else bars[present], int(present[: start - first].sum())
-    _check_prices(clean)
+    check_prices(clean)
     gap = check_gaps(clean.time, plan)
+    completeness = _check_completeness(clean.time, start, plan)
+    flat = flat_bars(clean)
+    # a feed that stands still at its end is as good as none
+    staleness = _check_staleness(clean.time[~flat], plan)
     return Window(
         bars=clean,
         start=start,
@@ -71,8 +79,10 @@ def check_quality(raw: RawBars, plan: Plan) -> Window:
             dropped=int((~present).sum()),
             nan_share=share,
             max_gap_ms=gap,
-            completeness=_check_completeness(clean.time, start, plan),
-            staleness_ms=_check_staleness(clean.time, plan),
+            completeness=completeness,
+            staleness_ms=staleness,
+            flat_share=check_flat(flat, clean.time, plan.quality.max_flat),
+            max_jump=check_jump(bar_jumps(clean), clean.time, plan.quality.max_jump, lambda row: shown(clean, row)),
         ),
     )
 
@@ -160,27 +170,6 @@ def _present(bars: Bars) -> npt.NDArray[np.bool_]:
     return present
 
 
-def _check_prices(bars: Bars) -> None:
-    """Refuse bars that no market makes."""
-    # one after the other: of many bars each of these is as large as a column
-    rules: tuple[tuple[str, Callable[[], npt.NDArray[np.bool_]]], ...] = (
-        ("a price is not above zero", lambda: np.minimum(bars.low, np.minimum(bars.open, bars.close)) <= 0),
-        ("high is below open or close", lambda: bars.high < np.maximum(bars.open, bars.close)),
-        ("low is above open or close", lambda: bars.low > np.minimum(bars.open, bars.close)),
-        ("volume is below zero", lambda: bars.volume < 0),
-    )
-    for what, test in rules:
-        wrong = test()
-        if wrong.any():
-            where = int(np.argmax(wrong))
-            raise BadData(
-                Reason.IMPOSSIBLE_PRICES,
-                f"data: in {int(wrong.sum())} bars {what}, first in the one that closes at {timestamp(int(bars.time[where]))}: "
-                f"{', '.join(f'{column} {getattr(bars, column)[where]:g}' for column in PRICES)}; "
-                "check the order of the columns and the source",
-            )
-
-
 def check_gaps(
     time: npt.NDArray[np.int64], plan: Plan, row: str = "bar", remedy: str = "fill in the missing bars, or shorten data.window"
 ) -> int:
@@ -225,7 +214,7 @@ def _check_staleness(time: npt.NDArray[np.int64], plan: Plan) -> int:
     if age > parse_ms(plan.quality.max_staleness):
         raise BadData(
             Reason.STALE,
-            f"data.quality.maxStaleness: the newest bar closed at {timestamp(int(time[-1]))}, {format_ms(age)} before asOf, limit "
-            f"{plan.quality.max_staleness}; look why no newer bars arrive",
+            f"data.quality.maxStaleness: the newest bar with a new price closed at {timestamp(int(time[-1]))}, {format_ms(age)} before "
+            f"asOf, limit {plan.quality.max_staleness}; look why no newer bars arrive, or why they only repeat it",
         )
     return age
