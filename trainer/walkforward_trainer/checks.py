@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +13,7 @@ from walkforward_trainer.forensic_files import forensic_files
 from walkforward_trainer.leakage import detect_leaks
 from walkforward_trainer.report.data import Table
 from walkforward_trainer.stages import stage
+from walkforward_trainer.telling import telling, telling_note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from walkforward_trainer.tuning import Search
 
 __all__ = ["CHECKS", "FORENSIC", "LEAKS", "Checked", "check", "constant_output", "trials_table"]
+
+log = logging.getLogger("walkforward.trainer")
 
 LEAKS: Final = "leakage"
 FORENSIC: Final = "forensic"
@@ -43,9 +47,12 @@ class Checked:
 
 
 def check(rows: Dataset, plan: Plan, evidence: Evidence, metrics: Mapping[str, float]) -> Checked:
-    """Return what the checks of the recipe say, in the order of :data:`CHECKS`; the gate ``leakage`` asks for its check by itself."""
+    """Return what the checks of the recipe say, in the order of :data:`CHECKS`; the gate ``leakage`` asks for its check by itself.
+
+    Features that tell the answer by themselves are spoken of in every run.
+    """
     wanted = {*plan.recipe.checks, *((LEAKS,) if plan.gates.leakage is not None else ())}
-    found = Checked({}, ())
+    found = Checked({}, (), _told(rows))
     for name in (name for name in CHECKS if name in wanted):
         with stage(name):
             more = CHECKS[name](rows, plan, evidence, {**metrics, **found.metrics})
@@ -93,6 +100,14 @@ def trials_table(totals: Totals, search: Search | None, metrics: Mapping[str, fl
         ]
     note = "A rejected run counts as much as one that was published. Sharpe ratios are per outcome."
     return Table(name="trials", title="Trials", note=note, columns=("", "value"), rows=tuple(rows))
+
+
+def _told(rows: Dataset) -> tuple[str, ...]:
+    told = telling(rows)
+    if not told:
+        return ()
+    log.warning("%s", telling_note(told))
+    return (f"{telling_note(told)}.",)
 
 
 def _leaks(rows: Dataset, plan: Plan, _evidence: Evidence, _metrics: Mapping[str, float]) -> Checked:
