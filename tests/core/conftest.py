@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
 
 from walkforward_core.bundle import FeatureReference, Null, Reference
 from walkforward_core.evidence import Evidence, Scope
@@ -16,9 +15,6 @@ from walkforward_core.stats import Bars, FeatureCounts, Latency, Outcomes, Pair,
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-settings.register_profile("core", deadline=None, max_examples=60)
-settings.load_profile("core")
 
 HOUR = 3_600_000
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from trainer_runs import HOUR, NOW, eurusd, random_bars, run_document, spec
 
@@ -125,7 +125,6 @@ def test_a_price_that_no_market_makes_is_refused(bars: Bars, words: str) -> None
     assert facts(bars, maxJump=200).max_jump > 1.9
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(*[st.floats(0.01, 100.0)] * 4), min_size=1, max_size=20))
 def test_a_jump_is_the_way_from_the_close_before_to_either_end(rows: list[tuple[float, float, float, float]]) -> None:
     table = np.array(rows)
