@@ -9,6 +9,7 @@ import msgspec
 
 from walkforward_core.api.data import DataSpec
 from walkforward_core.api.defaults import effective_gates
+from walkforward_core.api.offline import AucGate, OfflineGates
 from walkforward_core.api.retrain import Artifacts, RetrainSpec
 from walkforward_core.bundle import (
     Costs,
@@ -51,6 +52,7 @@ def spec(**changes: Any) -> RetrainSpec:
     base = RetrainSpec(
         data=DataSpec(uri="s3://data/eurusd.parquet", symbols=("EURUSD",), window_bars=2000),
         artifacts=Artifacts(uri="s3://models/fx"),
+        gates=OfflineGates(auc=AucGate(above_chance=2.5)),
     )
     return msgspec.structs.replace(base, **changes)
 

@@ -28,7 +28,8 @@ LUCK: Final = 2.5
 """
 
 _GATES: Final[Mapping[str, OfflineGates]] = {
-    Recipe.OHLCV: OfflineGates(auc=AucGate(above_chance=LUCK)),
+    # a risk that is known well does not make a rule earn that loses
+    Recipe.OHLCV: OfflineGates(auc=AucGate(above_chance=LUCK), expectancy=MinGate(min=0.0)),
     Recipe.OHLCV_DIRECTION: OfflineGates(
         auc=AucGate(min=0.55, above_chance=LUCK), expectancy=MinGate(min=0.0), deflated_sharpe=ShareGate(min=0.95)
     ),
