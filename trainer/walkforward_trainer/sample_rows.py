@@ -171,7 +171,10 @@ def _check(raw: RawSamples, plan: Plan) -> tuple[Samples, int, QualityFacts]:
 
 def _repeated(samples: Samples) -> npt.NDArray[np.bool_]:
     """Return which samples are the one before, in every raw value: the mid alone may well stand still for a minute."""
-    return np.logical_and.reduce([np.diff(getattr(samples, name), prepend=np.nan) == 0.0 for name in RAW])
+    same = np.ones(len(samples), np.bool_)
+    for name in RAW:
+        same &= np.diff(getattr(samples, name), prepend=np.nan) == 0.0
+    return same
 
 
 def _jumps(mid: Vector) -> Vector:

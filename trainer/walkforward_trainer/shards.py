@@ -185,6 +185,6 @@ def _worst(facts: Sequence[QualityFacts]) -> QualityFacts:
         max_gap_ms=max(one.max_gap_ms for one in facts),
         completeness=min(one.completeness for one in facts),
         staleness_ms=max(one.staleness_ms for one in facts),
-        flat_share=max(one.flat_share for one in facts),
-        max_jump=max(one.max_jump for one in facts),
+        flat_share=max((one.flat_share for one in facts if one.flat_share is not None), default=None),
+        max_jump=max((one.max_jump for one in facts if one.max_jump is not None), default=None),
     )

@@ -57,7 +57,7 @@ def check_prices(bars: Bars) -> None:
 
 def flat_bars(bars: Bars) -> Flags:
     """Return which bars repeat the close before them and have no range, shape (n,): what a feed writes while nothing is traded."""
-    flat = bars.high == bars.low
+    flat = np.asarray(bars.high == bars.low)
     flat[1:] &= bars.close[1:] == bars.close[:-1]
     flat[:1] = False
     return flat

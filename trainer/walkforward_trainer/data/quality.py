@@ -27,7 +27,7 @@ __all__ = ["QualityFacts", "Window", "check_gaps", "check_quality"]
 class QualityFacts:
     """What was found, beside the limits of the spec; times in milliseconds, ``max_jump`` a factor.
 
-    Trades have no price that could stand still or jump.
+    ``flat_share`` and ``max_jump`` are None for trades, which have no price that could stand still or jump.
     """
 
     bars: int
@@ -36,8 +36,8 @@ class QualityFacts:
     max_gap_ms: int
     completeness: float
     staleness_ms: int
-    flat_share: float = 0.0
-    max_jump: float = 1.0
+    flat_share: float | None = None
+    max_jump: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

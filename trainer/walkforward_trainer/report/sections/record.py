@@ -33,6 +33,8 @@ PLAIN: Final = {
     "quality.maxGap": "longest gap",
     "quality.completeness": "rows there of those expected",
     "quality.staleness": "newest row before the as of",
+    "quality.flatShare": "rows that only repeat the price",
+    "quality.maxJump": "largest factor between prices",
 }
 """Words for what the checks of the data have found."""
 
@@ -62,8 +64,9 @@ def data(report: Report) -> Markup | None:
     quality = dict(report.data.get("quality") or {})
     missing = {name: part for name, part in (quality.pop("nanShare", None) or {}).items() if part}
     found = _flat({**report.data, "quality": quality})
-    if "completeness" in quality:
-        found["quality.completeness"] = share(quality["completeness"])
+    for name in ("completeness", "flatShare"):
+        if quality.get(name) is not None:
+            found[f"quality.{name}"] = share(quality[name])
     said = {PLAIN.get(name, name): value for name, value in found.items()}
     if quality:
         said["missing values"] = ", ".join(f"{name} {share(part)}" for name, part in missing.items()) or "none"
