@@ -120,6 +120,22 @@ def test_ece_and_its_curve() -> None:
     assert ece(y, p, bins=2) == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize("count", [7, 15, 100, 301])
+def test_ece_is_of_fifteen_bins_of_equal_mass_whatever_the_order_of_the_rows(count: int) -> None:
+    """As the reference defines it; rows come in the order of time, bins in that of the probabilities."""
+    rng = np.random.default_rng(count)
+    p = rng.permutation(np.linspace(0.01, 0.99, count))
+    y = (rng.random(count) < p**2).astype(float)
+    pairs, apart, start = sorted(zip(p.tolist(), y.tolist(), strict=True)), 0.0, 0
+    for number in range(min(15, count)):
+        size = count // 15 + (number < count % 15)
+        apart += abs(sum(stated - seen for stated, seen in pairs[start : start + size]))
+        start += size
+    assert start == count
+    assert ece(y, p) == pytest.approx(apart / count)
+    assert sum(rows * abs(stated - seen) for stated, seen, rows in calibration_curve(y, p)) == pytest.approx(apart)
+
+
 def test_a_round_trip_costs_once_by_its_size() -> None:
     outcome = backtest(np.array([1.0, -0.5, 0.0, 1.0]), np.array([0.01, 0.02, 0.05, -0.01]), 0.001)
     np.testing.assert_allclose(outcome.net, [0.009, -0.0105, 0.0, -0.011])
@@ -226,6 +242,12 @@ def test_the_distribution_of_three_classes() -> None:
         }
     )
     assert {distribution_metric(name) for name in msgspec.to_builtins(DistributionGate())} == {f"distribution.{name}" for name in seen}
+
+
+def test_an_alpha_of_just_012_may_be_traded() -> None:
+    """At least, not more than: 0.5 - 0.38 is the very number that 0.12 is."""
+    assert classes.distribution(np.array([[0.38, 0.12, 0.5]]), 0.5)["eligibilityPct"] == 1.0
+    assert classes.distribution(np.array([[0.381, 0.119, 0.5]]), 0.5)["eligibilityPct"] == 0.0
 
 
 def test_a_decision_that_never_trades_has_no_sharpe() -> None:

@@ -157,6 +157,20 @@ def test_a_stake_is_half_kelly_of_the_shrunken_win_rate_and_capped() -> None:
     assert stake(np.full(9, -0.1), 9, Sizing()) is None
 
 
+def test_a_stake_is_never_above_half_kelly_whoever_asks() -> None:
+    """The schema holds a spec to it; a recipe is written in Python, where nothing does."""
+    found = stake(np.array([0.01] * 60 + [-0.01] * 40), 100, Sizing(fraction=0.9))
+    assert found is not None
+    assert found.stake == pytest.approx(found.kelly / 2)
+
+
+def test_a_trade_that_comes_out_even_is_no_win_and_makes_no_loss_smaller() -> None:
+    found = stake(np.array([0.02] * 60 + [-0.01] * 30 + [0.0] * 10), 100, Sizing())
+    assert found is not None
+    assert found.win_rate == pytest.approx(lower_bound(60, 100))
+    assert found.kelly == pytest.approx(found.win_rate - (1 - found.win_rate) / 2)
+
+
 def test_outcomes_that_share_time_count_once() -> None:
     t0 = np.arange(100, dtype=np.int64)
     assert disjoint(t0, t0 + 5) == 20
