@@ -137,6 +137,18 @@ def test_the_class_target_moves_what_is_predicted() -> None:
     assert found == pytest.approx([0.45, 0.10, 0.45])
 
 
+def test_the_rows_of_a_fit_weigh_one_on_average_and_by_their_own_classes() -> None:
+    """Penalties and the least weight of a leaf are measured in rows: a fold of light rows is not regularised more than another."""
+    plain, at = small(3), np.arange(100, 400)
+    light = replace(rows_of(3), weight=np.linspace(0.1, 0.4, 1_200))
+    np.testing.assert_allclose(weighed(light, plain, at), light.weight[at] / light.weight[at].mean())
+    wanted = replace(plain, target=replace(plain.target, class_target=ClassShares(down=0.45, neutral=0.10, up=0.45)))
+    rows = replace(rows_of(3), y=np.where(np.arange(1_200) < 400, np.arange(1_200) % 5 // 2, 1.0))
+    weight = weighed(rows, wanted, at)
+    assert weight.mean() == pytest.approx(1.0)
+    assert [weight[rows.y[at] == one].sum() / 300 for one in range(3)] == pytest.approx([0.45, 0.10, 0.45])
+
+
 def test_weights_of_rows_count_in_every_part() -> None:
     """Rows of next to no weight may lie: neither base models nor meta model nor calibrator believe them."""
     rows = rows_of(count=1_600)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -14,7 +16,7 @@ from purgedcv import PurgedKFold, WalkForwardSplit
 from walkforward_core.api.recipe import Scheme
 from walkforward_trainer.errors import BadConfiguration
 from walkforward_trainer.resolved import Validation
-from walkforward_trainer.splits import Split, embargo_of, holdout, purged_k_fold, walk_forward
+from walkforward_trainer.splits import Split, embargo_of, holdout, inner_splits, purged_k_fold, walk_forward
 
 Times = npt.NDArray[np.int64]
 
@@ -178,6 +180,20 @@ def test_the_longer_of_two_embargoes_applies() -> None:
     for share, expected in ((0.0, 24.0), (0.01, 24.0), (0.1, 49.9)):
         plan = plan_of(validation=Validation(embargo_rows=share))
         assert embargo_of(rows, plan) / 3_600_000 == pytest.approx(expected)
+
+
+@settings(max_examples=30, deadline=None)
+@given(times=intervals(), folds=st.integers(2, 3), embargo=st.integers(0, 20))
+def test_inner_folds_are_purged_too_and_of_the_training_rows_alone(times: tuple[Times, Times], folds: int, embargo: int) -> None:
+    """The training rows have a hole where the outer block tests: what lies on either side of it may still overlap."""
+    t0, t1 = times
+    rows = replace(rows_of(count=len(t0)), t0=t0, t1=t1)
+    train = np.setdiff1d(np.arange(len(t0)), np.arange(len(t0) // 3, len(t0) // 3 + 2))
+    inner = inner_splits(rows, replace(plan_of(validation=Validation(embargo_rows=0.0)), embargo_ms=embargo), train, folds)
+    np.testing.assert_array_equal(np.concatenate([split.test for split in inner]), train)
+    for split in inner:
+        assert np.isin(split.train, train).all()
+        assert not leaks(split, t0, t1, embargo)
 
 
 def test_rows_of_the_same_time_on_both_sides_of_a_cut_do_not_train() -> None:
