@@ -15,6 +15,7 @@ from trainer_runs import DIRECTION, NOW, eurusd, run_document, spec
 
 from walkforward_core.api.data import DataSpec
 from walkforward_core.api.defaults import effective_gates
+from walkforward_core.api.offline import LeakageGate, OfflineGates
 from walkforward_core.api.recipe import ClassShares
 from walkforward_core.api.retrain import Artifacts, RetrainSpec
 from walkforward_core.offline import blocking, judge
@@ -208,6 +209,8 @@ def test_checks_run_by_their_names_and_the_gate_asks_for_its_own() -> None:
     rows, plan = dataset(np.random.default_rng(0).normal(size=(150, 2)).astype(np.float32), y), plan_of(classes=3)
     seen: Any = evidence(p, y)
     assert check(rows, plan, seen, GOOD).metrics == {}
+    gated = check(rows, replace(plan, gates=OfflineGates(leakage=LeakageGate())), seen, GOOD)
+    assert ([table.name for table in gated.tables], "leakage.shiftDrop" in gated.metrics) == (["leakage"], True)
     forensic = check(rows, replace(plan, recipe=replace(plan.recipe, checks=("forensic",))), seen, GOOD)
     assert set(forensic.metrics) == {f"forensic.{cause[0].lower()}{cause[1:]}" for cause in Cause}
     both = check(rows, replace(plan, recipe=replace(plan.recipe, checks=("forensic", "leakage"))), seen, GOOD)
