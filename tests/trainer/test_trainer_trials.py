@@ -156,6 +156,12 @@ def test_another_question_is_another_trial_even_on_the_same_rows(tmp_path: Path)
     assert tell(tmp_path, "c", plan=other).effective == pytest.approx(2.0)
 
 
+def test_runs_that_share_half_of_their_rows_are_nearly_two_trials(tmp_path: Path) -> None:
+    """From the first row to the last answer: with a correlation of 1/2 the eigenvalues are 3/2 and 1/2."""
+    tell(tmp_path, "a", rows=rows(days=90))
+    assert tell(tmp_path, "b", rows=rows(day=45, days=90)).effective == pytest.approx((1.5**0.5 + 0.5**0.5) ** 2 / 2, abs=1e-5)
+
+
 def test_overlapping_windows_are_not_independent_and_never_flattered() -> None:
     """The largest of the Sharpe ratios of a window that moves, simulated, is below what the effective number of trials expects."""
     rng = np.random.default_rng(0)

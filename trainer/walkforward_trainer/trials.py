@@ -197,8 +197,7 @@ def _variance(questions: Sequence[Sequence[TrialsRecord]]) -> float | None:
 
 def _question(plan: Plan) -> str:
     """Return the digest of what is tried, before any search: two runs of one question differ by the rows of the same data alone."""
-    asked = (plan.recipe.models, plan.recipe.join, plan.calibration, plan.selection, plan.tuning, plan.decision, plan.base_rule)
-    return digest(encode([plan.config_digest, plan.validation, plan.data.uri, plan.data.symbols, *asked]))
+    return digest(encode([plan.config_digest, plan.data.uri, plan.data.symbols, plan.decision, plan.base_rule]))
 
 
 def _read(store: ObjectStore, uri: str) -> TrialsRecord:
