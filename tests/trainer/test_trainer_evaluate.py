@@ -8,15 +8,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from trainer_datasets import dataset, plan_of
+from trainer_datasets import START, dataset, plan_of
+from trainer_runs import HOUR
 
 from walkforward_core.api.recipe import Calibration, ClassShares, Scheme, Selection, Sizing, Tuning
 from walkforward_core.bundle import Decision, DecisionKind
 from walkforward_core.decision import decision_score
 from walkforward_trainer import baseline
+from walkforward_trainer.costs import RunCosts
 from walkforward_trainer.evaluate import Evidence, evaluate
 from walkforward_trainer.fit import fit
 from walkforward_trainer.metrics import classes as metrics
+from walkforward_trainer.metrics.probability import auc, ece, precision_at_k
+from walkforward_trainer.metrics.sharpe import probabilistic
 from walkforward_trainer.metrics.sizing import stake
 from walkforward_trainer.resolved import Model
 from walkforward_trainer.specfile import timestamp
@@ -65,6 +69,88 @@ def test_every_metric_of_the_gates_is_there_and_is_that_of_its_function(count: i
     assert found.hit.tolist() == (y == count - 1).tolist()
     np.testing.assert_array_equal(found.p, p[:, -1])
     assert all(np.isfinite(value) for value in found.metrics.values())
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_rows_that_overlap_count_once_in_every_error(count: int) -> None:
+    """379 rows whose answers span five are 76: each class has its share of these, by the formulae of the two errors."""
+    found = evidence(count)
+    independent = [(found.y == one).sum() * 76 / 379 for one in range(count)]
+    chance = [((76 + 1) / (12 * some * (76 - some))) ** 0.5 for some in independent]
+    assert found.metrics["aucAboveChance"] == pytest.approx((found.metrics["auc"] - 0.5) / np.mean(chance))
+    area, ones, zeros = auc(found.hit, found.p), independent[-1], 76 - independent[-1]
+    q1, q2 = area / (2 - area) - area**2, 2 * area**2 / (1 + area) - area**2
+    assert found.metrics["aucError"] ** 2 == pytest.approx((area * (1 - area) + (ones - 1) * q1 + (zeros - 1) * q2) / (ones * zeros))
+    assert found.moments is not None
+    assert found.metrics["probabilisticSharpe"] == probabilistic(found.moments, 76)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_what_is_counted_is_the_positive_class_and_the_score_of_the_decision(count: int) -> None:
+    found = evidence(count)
+    up, p = found.y == count - 1, found.classes[:, -1]
+    assert found.metrics["baseRate"] == up.mean()
+    assert found.metrics["precisionAtK"] == precision_at_k(up.astype(float), p, START + HOUR * found.row, 20)
+    certain = p.copy()
+    certain[:5], certain[5:] = 0.6, 0.1
+    data, fitted = answers(count)
+    fitted.unseen[found.row] = certain
+    said = evaluate(data, fitted, plan_of(classes=count, decision=Decision(kind=DecisionKind.SIGN, threshold=0.6)))
+    assert said.metrics["pAboveThreshold"] == 0.0, "a score that just reaches the threshold is not traded"
+    assert evidence(count).metrics["pAboveThreshold"] == np.mean(found.score > 0.6) > 0
+
+
+def test_both_strategies_pay_for_what_they_trade() -> None:
+    found = evidence(3, {"costs": RunCosts(fee_bps=2.0, slippage_bps=3.0, multiplier=1.0)}, base=np.tile([1.0, -1.0, 0.0, 0.5], 100))
+    data, _ = answers(3)
+    for one in (found.model, found.base):
+        np.testing.assert_allclose(one.net, one.position * data.returns[found.row] - np.abs(one.position) * 0.001)
+    np.testing.assert_array_equal(found.base.position, np.tile([1.0, -1.0, 0.0, 0.5], 100)[found.row])
+
+
+def test_of_three_classes_a_filter_blocks_what_may_rise() -> None:
+    """Its bad outcomes are the rows of the last class, and no others."""
+    found = evidence(3, {"decision": Decision(kind=DecisionKind.FILTER, threshold=0.5)})
+    assert found.table["rulesOnly"]["badTrades"] == (found.y == 2).sum()
+    assert found.table["rulesAndModel"]["badTrades"] == ((found.y == 2) & (found.score <= 0.5)).sum()
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_row_that_weighs_three_is_three_rows(count: int) -> None:
+    times = np.random.default_rng(4).integers(1, 4, 400)
+    seen = evidence(count, weight=times.astype(float))
+    many = np.repeat(np.arange(len(seen.row)), times[seen.row])
+    y, p = seen.y[many], seen.classes[many]
+    table = metrics.confusion(y, p)
+    expected = {
+        "auc": metrics.area(y, p),
+        "accuracy": metrics.accuracy(table),
+        "f1": metrics.f1(table),
+        "brier": metrics.brier(y, p),
+        "logLoss": metrics.log_loss(y, p),
+    }
+    assert {name: seen.metrics[f"weighted.{name}"] for name in expected} == pytest.approx(expected)
+    # bins are of rows, not of weights: there is no such repetition of them
+    assert seen.metrics["weighted.ece"] == pytest.approx(ece(seen.hit, seen.p, times[seen.row].astype(float)))
+    assert seen.metrics["weighted.ece"] != seen.metrics["ece"]
+
+
+def test_where_neutral_counts_twice_its_rows_do() -> None:
+    data, fitted = answers(3)
+    fitted.tail = SimpleNamespace(neutral=2.0)
+    found = evaluate(data, fitted, plan_of(classes=3, decision=Decision(kind=DecisionKind.SIGN, threshold=0.6)))
+    assert found.metrics["neutralFactor"] == 2.0
+    twice = found.confusion * np.array([[1.0], [2.0], [1.0]])
+    assert found.metrics["weighted.accuracy"] == pytest.approx(metrics.accuracy(twice))
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_the_area_of_a_fold_is_that_of_its_labelled_rows(count: int) -> None:
+    data, fitted = answers(count)
+    found = evidence(count)
+    assert len(found.folds) == 4
+    first = np.setdiff1d(fitted.splits[0].test, [5])
+    assert found.folds[0] == metrics.area(data.y[first], fitted.unseen_p[first])
 
 
 def test_three_classes_have_a_distribution_and_two_do_not() -> None:
