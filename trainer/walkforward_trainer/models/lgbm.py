@@ -34,7 +34,7 @@ def fit_lightgbm(training: Training, parameters: Model) -> BaseModel:
     settings = {
         "objective": {0: "regression", 2: "binary"}.get(training.classes, "multiclass"),
         "max_depth": parameters.depth,
-        "num_leaves": min(MAX_LEAVES, 2**parameters.depth),
+        "num_leaves": MAX_LEAVES,
         "learning_rate": parameters.learning_rate,
         "bagging_fraction": parameters.subsample,
         "bagging_freq": 1,
