@@ -112,6 +112,15 @@ def test_answers_that_are_no_numbers_are_found(rows: Dataset, fitted: Fitted) ->
     broken(rows, replace(fitted, model=model.SerializeToString()))
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_library_that_says_nothing_of_a_row_is_found(rows: Dataset, fitted: Fitted, number: int) -> None:
+    """Whichever of the models it is: what is no number is not smaller than the limit, and not larger either."""
+    bases = list(fitted.bases)
+    silent = bases[number]
+    bases[number] = BaseModel(part=silent.part, native=lambda x: np.where(np.arange(len(x))[:, None] == 7, np.nan, silent.native(x)))
+    assert f"base model {number + 1} nan" in broken(rows, replace(fitted, bases=tuple(bases)))
+
+
 def test_rows_around_thresholds_differ_from_rows_of_the_window_in_one_feature() -> None:
     x = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
     splits = [(0, float(np.float32(0.1))), (2, -1.0), (2, 3.5)]

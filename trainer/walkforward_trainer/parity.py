@@ -62,10 +62,11 @@ def check_parity(x: Matrix, fitted: Fitted) -> Parity:
     found = dict(zip(jobs, side_by_side(list(jobs.values())), strict=True))
     evaluated = fitted.tail.probability(np.column_stack(asked))
     flips = int((shipped.argmax(axis=1) != evaluated.astype(np.float32).argmax(axis=1)).sum())
-    found["calibration"] = float(np.abs(shipped - evaluated).max()) if not flips else float("inf")
-    found["sum of p"] = float(np.abs(shipped.sum(axis=1) - 1.0).max())
+    found["calibration"] = _largest(shipped - evaluated) if not flips else float("inf")
+    found["sum of p"] = _largest(shipped.sum(axis=1) - 1.0)
     finite = all(np.isfinite(answer).all() for answer in (shipped, *heads))
-    worst = max(found.values())
+    # numpy's maximum is no number where one of them is none; Python's forgets it
+    worst = float(np.max(list(found.values())))
     if not (worst <= LIMIT and finite and (shipped >= 0).all()):
         parts = ", ".join(f"{name} {value:.3g}" for name, value in found.items())
         raise Broken(
@@ -92,30 +93,26 @@ def straddling(x: Matrix, splits: list[tuple[int, float]], most: int = MAX_SPLIT
 
 
 def _apart(model: BaseModel, exported: Vector, rows: Matrix) -> float:
-    """Return how far ``exported`` is from the library's own predictor; infinite where it prefers another class."""
+    """Return how far ``exported`` is from the library's own predictor."""
     native = to_log_odds(model.raw(rows), model.part.link)
-    return _relative(exported, native) if model.part.link is Link.NUMBER else _shares_apart(to_shares(exported), to_shares(native))
+    return _relative(exported, native) if model.part.link is Link.NUMBER else _largest(to_shares(exported) - to_shares(native))
 
 
 def _head_apart(head: FittedHead, answers: Sequence[Vector], rows: Matrix) -> float:
     """Return how far the shipped ``answers``, one for each of the head's outputs, are from the library's own."""
     native = to_log_odds(head.model.raw(rows), head.model.part.link)
     if head.classes:
-        return _shares_apart(answers[0], to_shares(native))
+        return _largest(answers[0] - to_shares(native))
     return max(_relative(answer, native + part.shift) for answer, part in zip(answers, head.parts, strict=True))
 
 
 def _relative(ours: Vector, theirs: Vector) -> float:
-    return float(np.abs(ours - theirs).max() / max(1.0, float(np.abs(theirs).max())))
+    return _largest(ours - theirs) / max(1.0, _largest(theirs))
 
 
-def _shares_apart(ours: Vector, theirs: Vector) -> float:
-    ordered = np.sort(theirs, axis=1)
-    # of two that are as good as equal either may be first
-    clear = ordered[:, -1] - ordered[:, -2] > 2 * LIMIT
-    if (ours.argmax(axis=1) != theirs.argmax(axis=1))[clear].any():
-        return float("inf")
-    return float(np.abs(ours - theirs).max())
+def _largest(apart: Vector) -> float:
+    # where one prefers another class, and clearly, some probability is as far apart as half of what is clear
+    return float(np.abs(apart).max())
 
 
 def _spread(x: Matrix, most: int) -> Matrix:
