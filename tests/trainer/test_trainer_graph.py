@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 
@@ -13,12 +14,12 @@ import pytest
 from walkforward_core.api.recipe import Calibration
 from walkforward_trainer.calibration import Curve, Sigmoid
 from walkforward_trainer.graph import HeadPart, base_graph, full_graph
-from walkforward_trainer.models.parts import BaseModel, Linear, to_log_odds
+from walkforward_trainer.models.parts import BaseModel, Linear, Link, TreeEnsemble, to_log_odds
 from walkforward_trainer.models.table import models
 from walkforward_trainer.models.training import Binned, Training
 from walkforward_trainer.resolved import Join, Model
 from walkforward_trainer.runtime import latency_us, open_session, run, run_all
-from walkforward_trainer.tail import Meta, Tail, TailKind, fit_tail
+from walkforward_trainer.tail import Meta, Tail, TailKind, Vote, fit_tail
 
 NAMES = ("a", "b", "c", "d")
 
@@ -113,6 +114,37 @@ def test_three_calibrators_that_know_nothing_give_a_third_each() -> None:
     np.testing.assert_allclose(run(full_graph([model.part], tail, NAMES, {}), x), 1 / 3, atol=1e-7)
 
 
+@pytest.mark.parametrize("leaf", [0.0, 1.0])
+def test_a_forest_that_is_certain_is_half_a_percent_away_from_it(leaf: float) -> None:
+    """By its definition, in the graph and beside it: of a share of 0 or 1 the log-odds are not finite."""
+    none, zero = np.array([-1]), np.array([0])
+    one = TreeEnsemble(
+        tree=zero, node=zero, feature=zero, threshold=np.zeros(1, np.float32), yes=none, no=none, nan_yes=zero,
+        leaf=np.array([leaf], np.float32), target=zero, offset=(0.0,), features=4, link=Link.SHARE,
+    )  # fmt: skip
+    expected = math.copysign(math.log(0.995 / 0.005), leaf - 0.5)
+    assert run(base_graph([one], 4), rows(1)[0][:3]) == pytest.approx(np.full((3, 1), expected))
+    assert to_log_odds(np.full((3, 1), leaf), Link.SHARE) == pytest.approx(np.full((3, 1), expected))
+
+
+VOTES = [(1.0, 1.8, 2.9), (2.4, 1.0, 1.4, 0.5, 1.3, 0.7, 0.9), (1.2, 1.3, 2.0, 1.4, 1.8, 2.5, 2.2), (0.3, 2.9, 1.7, 2.3, 1.6, 1.9, 0.2)]
+"""Weights whose shares add up to more than 1, in the last digit."""
+
+
+@pytest.mark.parametrize("votes", VOTES)
+def test_votes_that_are_all_certain_leave_the_other_class_nothing_and_not_less(votes: tuple[float, ...]) -> None:
+    sure = Linear(center=np.zeros(4), weights=np.array([[90.0, 0, 0, 0]]), bias=np.zeros(1), scale=np.ones(4))
+    join = Vote(np.array(votes) / sum(votes), 2)
+    p = run(full_graph([sure] * len(votes), Tail(2, join, ()), NAMES, {}), np.ones((2, 4), np.float32))
+    assert ((p >= 0.0) & (p <= 1.0)).all()
+
+
+def test_a_graph_whose_parts_do_not_fit_is_not_written() -> None:
+    sure = Linear(center=np.zeros(4), weights=np.array([[1.0, 0, 0, 0]]), bias=np.zeros(1), scale=np.ones(4))
+    with pytest.raises(onnx.shape_inference.InferenceError, match="Incompatible dimensions"):
+        full_graph([sure, sure], Tail(2, Meta(np.ones((1, 3)), np.zeros(1)), ()), NAMES, {})
+
+
 def test_heads_are_further_outputs_and_change_nothing_else() -> None:
     model, x, y = fitted()
     yes, number = fitted("boosted", 5)[0], fitted("forest", 6, 0)[0]
@@ -137,6 +169,8 @@ def test_what_the_graph_says_about_itself() -> None:
     tail = Tail(3, Meta(np.ones((3, 2)), np.zeros(3)), ())
     data = full_graph([model.part], tail, NAMES, {"warmup_bars": "100"})
     assert data == full_graph([model.part], tail, NAMES, {"warmup_bars": "100"})
+    told = {"warmup_bars": "100", "calibration": "none"}
+    assert len({full_graph([model.part], tail, NAMES, dict(order)) for order in (told.items(), reversed(told.items()))}) == 1
     proto = onnx.load_from_string(data)
     assert {(entry.domain, entry.version) for entry in proto.opset_import} == {("", 18), ("ai.onnx.ml", 3)}
     assert len(proto.opset_import) == 2
