@@ -148,6 +148,11 @@ def test_a_round_trip_costs_once_by_its_size() -> None:
     assert outcome.break_even == pytest.approx((0.01 - 0.01 - 0.01) / 2.5)
 
 
+def test_what_is_lost_from_the_first_trade_on_is_a_drawdown() -> None:
+    """The running sum begins at zero, before any trade."""
+    assert backtest(np.ones(3), np.array([-0.01, -0.02, 0.005]), 0.0).drawdown == pytest.approx(0.03)
+
+
 def test_a_round_trip_is_charged_for_both_sides(tmp_path: Path) -> None:
     """A planted error: costs of one side only. Two sides of fee and slippage, by the spec's own numbers."""
     plan = make_plan(run_document(spec(eurusd(), tmp_path, costs={"feeBps": 1.0, "slippage": {"bps": 2.0, "multiplier": 1.5}})))
@@ -170,6 +175,17 @@ def test_numbers_of_trades_leave_out_what_was_not_traded() -> None:
     assert outcome.trade_expectancy == pytest.approx(taken.mean())
     assert outcome.trade_sharpe == pytest.approx(taken.mean() / taken.std())
     assert outcome.hit_rate == 0.5
+
+
+def test_a_trade_that_comes_out_even_is_a_trade_and_no_win() -> None:
+    outcome = backtest(np.ones(4), np.array([0.25, 0.5, -0.25, 0.0]), 0.25)
+    assert outcome.net.tolist() == [0.0, 0.25, -0.5, -0.25]
+    assert (outcome.trades, outcome.traded, outcome.hit_rate) == (4, 1.0, 0.25)
+
+
+def test_a_filter_counts_the_bad_trades_of_either_side() -> None:
+    base = backtest(np.array([1.0, -1.0, -0.5, 0.0]), np.full(4, 0.01), 0.0)
+    assert filter_table(base, base, np.ones(4))["rulesOnly"]["badTrades"] == 3
 
 
 def test_the_table_of_a_filter() -> None:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from purgedcv import (
     deflated_sharpe_ratio,
@@ -133,9 +133,11 @@ def test_kelly_of_coins_and_of_a_normal_return() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(wins=st.integers(0, 200), more=st.integers(1, 200))
+@example(wins=0, more=5)
 def test_the_lower_bound_is_wilsons(wins: int, more: int) -> None:
     theirs = binomtest(wins, wins + more, alternative="greater").proportion_ci(0.95, method="wilson").low
     assert lower_bound(wins, wins + more) == pytest.approx(theirs, abs=1e-12)
+    assert lower_bound(wins, wins + more) >= 0.0, "a share, to the last digit"
 
 
 def test_a_stake_is_half_kelly_of_the_shrunken_win_rate_and_capped() -> None:
@@ -155,6 +157,17 @@ def test_a_stake_is_half_kelly_of_the_shrunken_win_rate_and_capped() -> None:
     assert never_lost is not None
     assert never_lost.kelly == lower_bound(9, 9)
     assert stake(np.full(9, -0.1), 9, Sizing()) is None
+
+
+def test_less_than_one_independent_trade_stakes_nothing() -> None:
+    net = np.array([0.01] * 3 + [-0.005])
+    assert [stake(net, independent, Sizing()) is None for independent in (0.0, 0.99, 1.0)] == [True, True, False]
+
+
+def test_whoever_asks_for_less_than_half_kelly_gets_less() -> None:
+    found = stake(np.array([0.01] * 60 + [-0.01] * 40), 100, Sizing(fraction=0.2))
+    assert found is not None
+    assert found.stake == pytest.approx(found.kelly / 5)
 
 
 def test_a_stake_is_never_above_half_kelly_whoever_asks() -> None:

@@ -54,7 +54,7 @@ def lower_bound(wins: float, n: float, confidence: float = 0.95) -> float:
 
 
 def stake(net: Vector, independent: float, sizing: Sizing) -> Stake | None:
-    """Return the stake of traded outcomes ``net`` (n,), of which ``independent`` do not share luck; None without a win.
+    """Return the stake of traded outcomes ``net`` (n,), of which ``independent`` do not share luck; None without a win or any of these.
 
     The win rate is shrunk to its lower 95 % bound before anything is staked; a negative fraction stakes nothing.
     """
