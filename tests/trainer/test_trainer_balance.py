@@ -66,6 +66,26 @@ def test_it_never_adds_to_down_or_up(seed: int, wanted: float) -> None:
     np.testing.assert_allclose(after[:, 0] / after[:, 2], p[:, 0] / p[:, 2])
 
 
+def needing(*factors: float) -> np.ndarray:
+    """Return rows in which neutral wins once it counts more than so much."""
+    return np.array([[factor, 1.0, 0.5] / np.float64(factor + 1.5) for factor in factors])
+
+
+def test_rows_that_differ_by_rounding_are_won_together() -> None:
+    """Asked for one of three: between two that another processor may put in another order there is no factor."""
+    assert fit_balance(needing(2.0, 2.0 * (1 + 1e-8), 3.0), 1 / 3) == pytest.approx(6**0.5)
+    assert fit_balance(needing(2.0, 2.5, 3.0), 1 / 3) == pytest.approx(5**0.5)
+
+
+def test_the_last_row_is_won_too_where_all_are_asked_for() -> None:
+    p = needing(2.0, 2.5, 3.0)
+    assert shares(balanced(p, fit_balance(p, 1.0))).tolist() == [0.0, 1.0, 0.0]
+
+
+def test_neutral_counts_four_times_at_most() -> None:
+    assert fit_balance(needing(30.0, 40.0, 50.0), 1 / 3) == 4.0
+
+
 def test_a_model_that_says_neutral_too_often_is_left_to_the_gates() -> None:
     p = np.tile([0.2, 0.6, 0.2], (50, 1))
     assert fit_balance(p, 0.1) == 1.0

@@ -87,6 +87,11 @@ def test_caution_falls_with_experience(tmp_path: Path, trades: int, multiplier: 
     assert found.note == ""
 
 
+def test_the_spec_s_own_rule_of_caution_stands_before_the_recipe_s(tmp_path: Path) -> None:
+    rule = SlippageByTrades(initial=3.0, min=1.0, trades=10)
+    assert resolved(tmp_path, Slippage(by_trades=rule), S0, trades=5).multiplier == pytest.approx(2.0)
+
+
 @given(first=st.integers(0, 2_000), more=st.integers(0, 2_000))
 @settings(max_examples=30, deadline=None)
 def test_caution_never_rises_and_stays_in_its_limits(first: int, more: int) -> None:

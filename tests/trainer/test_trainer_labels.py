@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from trainer_runs import HOUR, random_bars
 
 from walkforward_core.api.recipe import ClassShares, VolatilityScale
-from walkforward_trainer.labels import label
+from walkforward_trainer.labels import label, warmup_of
 from walkforward_trainer.resolved import Target
 from walkforward_trainer.weighing import class_weights
 
@@ -127,6 +127,36 @@ def test_the_further_targets_of_five_models() -> None:
         assert found["Volatility"][row] == pytest.approx(np.sqrt(np.mean(np.diff(logs[at : at + 6]) ** 2)))
     for kind in found:
         assert np.isnan(found[kind][-5:]).all()
+
+
+@pytest.mark.parametrize(("kind", "answer"), [("Direction", 0.0), ("Risk", 0.0), ("Adaptive", 1.0), ("Momentum", 0.0), ("Volatility", 0.0)])
+def test_a_market_that_stands_still_neither_rises_nor_moves(kind: str, answer: float) -> None:
+    bars = random_bars(10, 60)
+    still = dataclasses.replace(bars, open=bars.open * 0 + 7, high=bars.high * 0 + 7, low=bars.low * 0 + 7, close=bars.close * 0 + 7)
+    assert label(still, Target(kind=kind, horizon_bars=5, volatility_bars=20), HOUR, 25).y[:-5].tolist() == [answer] * 30
+
+
+@pytest.mark.parametrize("kind", ["Direction", "Risk", "Adaptive", "Price", "Momentum", "Volatility"])
+def test_history_is_as_long_as_the_first_answer_needs(kind: str) -> None:
+    target = Target(kind=kind, horizon_bars=7, volatility_bars=20)
+    bars, history = random_bars(11, 80), warmup_of(target)
+    assert label(bars, target, HOUR, history).known[0]
+    assert history == 0 or not label(bars, target, HOUR, history - 1).known[0]
+
+
+def test_a_weekend_between_two_holidays_is_no_gap_and_a_day_more_is() -> None:
+    bars = random_bars(12, 60)
+    for days, lost in ((5, []), (6, list(range(25, 30)))):
+        closed = dataclasses.replace(bars, time=bars.time[0] + (np.arange(60) + np.where(np.arange(60) >= 40, days - 1, 0)) * DAY)
+        assert np.flatnonzero(~label(closed, DIRECTION, DAY, 10).known[:-5]).tolist() == lost
+
+
+def test_the_usual_horizon_is_that_of_the_rows_and_not_of_their_history() -> None:
+    """A market that traded every day and now rests at weekends."""
+    bars, day = random_bars(13, 200), np.arange(200)
+    market = dataclasses.replace(bars, time=bars.time[0] + (day + 2 * (np.maximum(day - 120, 0) // 5)) * DAY)
+    assert label(market, DIRECTION, DAY, 0).horizon_ms == 5 * DAY
+    assert label(market, DIRECTION, DAY, 130).horizon_ms == 7 * DAY
 
 
 def test_class_weights_lead_to_the_target() -> None:
