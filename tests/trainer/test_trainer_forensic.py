@@ -20,10 +20,12 @@ from walkforward_core.api.recipe import ClassShares
 from walkforward_core.api.retrain import Artifacts, RetrainSpec
 from walkforward_core.offline import blocking, judge
 from walkforward_core.runs import RunVerdict
-from walkforward_trainer.checks import check
+from walkforward_trainer import checks
+from walkforward_trainer.checks import check, constant_output
 from walkforward_trainer.errors import BadConfiguration
 from walkforward_trainer.forensic import Cause, Symptom, examine, forensic_notes, forensic_tables, symptoms
 from walkforward_trainer.forensic_files import ESCALATION, forensic_files
+from walkforward_trainer.leakage import Leakage
 from walkforward_trainer.metrics import classes
 from walkforward_trainer.pipeline import execute
 from walkforward_trainer.plan import make_plan
@@ -216,6 +218,39 @@ def test_checks_run_by_their_names_and_the_gate_asks_for_its_own() -> None:
     both = check(rows, replace(plan, recipe=replace(plan.recipe, checks=("forensic", "leakage"))), seen, GOOD)
     assert {"leakage.shuffledAuc", "leakage.shiftDrop", "leakage.purgeGain"} < set(both.metrics)
     assert [table.name for table in both.tables] == ["leakage", "forensic", "classes", "confidence"]
+
+
+def test_the_forensic_check_knows_what_the_leak_detector_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    leak = Leakage(honest=0.7, shuffled=0.9, late=(0.68, 0.66), unpurged=0.72)
+    monkeypatch.setattr(checks, "detect_leaks", lambda rows, plan: leak)
+    p, y = healthy()
+    rows, plan = dataset(np.zeros((len(y), 1), np.float32), y), plan_of(classes=3)
+    seen: Any = evidence(p, y)
+    both = check(rows, replace(plan, recipe=replace(plan.recipe, checks=("forensic", "leakage"))), seen, GOOD)
+    assert both.metrics["forensic.featureLeakage"] == 1.0
+    (table,) = (table for table in both.tables if table.name == "leakage")
+    assert [row[:2] for row in table.rows] == [
+        ("as it is", 0.7),
+        ("labels shuffled in blocks", 0.9),
+        ("features one bar later", 0.68),
+        ("features one label horizon later", 0.66),
+        ("without purge and embargo", 0.72),
+    ]
+    shown = {name: value for _, _, name, value in table.rows if name}
+    assert shown == pytest.approx({"leakage.shuffledAuc": 0.9, "leakage.shiftDrop": 0.04, "leakage.purgeGain": 0.02})
+
+
+def test_a_model_is_constant_where_every_fold_says_one_thing_of_every_class() -> None:
+    same, varied = np.tile([0.5, 0.2, 0.3], (4, 1)), np.column_stack((np.linspace(0.2, 0.5, 4), np.full(4, 0.2), np.linspace(0.6, 0.3, 4)))
+
+    def constant(*folds: np.ndarray) -> bool:
+        splits = [SimpleNamespace(test=np.arange(4) + 4 * number) for number in range(len(folds))]
+        fitted: Any = SimpleNamespace(unseen_p=np.concatenate(folds), splits=splits)
+        return bool(constant_output(fitted))
+
+    assert constant(same, same[:, ::-1]), "one thing each, and not the same"
+    assert not constant(same, varied), "one fold that learned nothing is for the gates to judge"
+    assert not constant(varied), "one class of the three may always be as likely"
 
 
 def test_a_recipe_that_asks_for_an_unknown_check_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
