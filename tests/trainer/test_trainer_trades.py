@@ -375,6 +375,20 @@ class TestBootstrap:
         if verdict is RunVerdict.INELIGIBLE:
             assert result.reason == Reason.BOOTSTRAP
 
+    @pytest.mark.parametrize("count", [2, 12])
+    def test_however_many_bad_trades_one_fold_holds_it_learns_from_those_of_the_others(self, tmp_path: Path, count: int) -> None:
+        """A losing streak, and nothing else lost: the fold that tests it would learn from none."""
+        records = lines(write_trades(tmp_path / "t.jsonl", 1, 60))
+        for index, record in enumerate(records):
+            record |= {"pnl_pct": -0.8 if 24 <= index < 24 + count else 0.9, "mae_pct": 0.5}
+        log = rewrite(tmp_path / "t.jsonl", records)
+        result = result_of(log, tmp_path / "m", START + 20 * DAY)
+        assert (result.verdict, result.reason) == (RunVerdict.INELIGIBLE, Reason.BOOTSTRAP), result.message
+        assert f"of 60 closed trades {count} are bad, and one of the 5 folds would learn from 0 of one kind" in result.message
+        forced, code = execute(document(log, tmp_path / "n", START + 20 * DAY, force=True), allow_file=True, now_ms=NOW)
+        assert (forced.reason, code) == (Reason.TOO_FEW_ROWS, ExitCode.BAD_DATA)
+        assert forced.message.endswith("wait for more trades")
+
     @pytest.mark.parametrize("blank", [b"", b"\n", gzip.compress(b"")], ids=["empty", "a line", "packed"])
     def test_a_log_that_nobody_has_written_into(self, tmp_path: Path, blank: bytes) -> None:
         (tmp_path / "t.jsonl").write_bytes(blank)

@@ -154,7 +154,7 @@ def bootstrap(rows: Dataset, plan: Plan) -> str:
     known = rows.y[rows.known]
     if len(known) < plan.quality.min_rows:
         why = f"{len(known)} closed trades, {plan.quality.min_rows} wanted"
-    elif _rarer(known) < MIN_TRADES * plan.folds and (fewest := _fewest(rows, plan)) < MIN_TRADES:
+    elif (fewest := _fewest(rows, plan)) < MIN_TRADES:
         why = (
             f"of {len(known)} closed trades {int(known.sum())} are bad, and one of the {plan.folds} folds would learn from {fewest} of one "
             f"kind, {MIN_TRADES} wanted"
@@ -196,7 +196,7 @@ def check_learnable(rows: Dataset, plan: Plan) -> None:
 def _check_trades(rows: Dataset, plan: Plan) -> None:
     """Refuse trades of which some fold could not learn both answers: a person may skip the bootstrap, but not this."""
     known = rows.y[rows.known]
-    if _rarer(known) < plan.folds and not _fewest(rows, plan):
+    if not _fewest(rows, plan):
         raise BadData(
             Reason.TOO_FEW_ROWS,
             f"data: of {len(known)} closed trades {int(known.sum())} are bad; each of {plan.folds} folds has to learn from trades of "
