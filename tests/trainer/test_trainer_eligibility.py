@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 import pytest
+from trainer_datasets import dataset, plan_of
 from trainer_runs import HOUR, RISK, random_bars, run_document, spec
 
 from walkforward_core.api.data import Eligibility, RegimeSpec
+from walkforward_core.durations import format_ms
 from walkforward_trainer.data.bars import RawBars
 from walkforward_trainer.data.quality import check_quality
 from walkforward_trainer.eligibility import Log, Seen, check_learnable, limits, regime, smoked, unmet
@@ -59,6 +61,12 @@ def test_with_a_log_of_trades_their_age_counts_from_the_first_opened_to_the_last
     assert unmet(wanted, Seen(rows=1, span_ms=0, log=log(75, 14)), 0) == []
 
 
+def test_an_age_of_days_is_said_to_the_minute_and_a_shorter_one_exactly() -> None:
+    for span_ms, words in ((13 * DAY + HOUR + 61_500, "span 13d1h1m, "), (HOUR + 61_500, f"span {format_ms(HOUR + 61_500)}, ")):
+        (missing,) = unmet(asked(minAge="14d"), Seen(rows=1, span_ms=span_ms), 0)
+        assert words in missing
+
+
 def test_a_smoke_run_needs_seven_days_and_ten_trades() -> None:
     wanted = smoked(asked(minAge="14d", minClosedTrades=75, minBars=5_000), HOUR)
     assert unmet(wanted, Seen(rows=1_000, span_ms=0, log=log(10, 7)), 0) == []
@@ -70,6 +78,16 @@ def test_a_smoke_run_needs_seven_days_and_ten_trades() -> None:
     assert unmet(wanted, Seen(rows=1_000, span_ms=1_000 * HOUR // 12), 0) == []
     # what asks for less than that stays as it is
     assert unmet(smoked(asked(minAge="1d", minClosedTrades=3), HOUR), Seen(rows=0, span_ms=0, log=log(3, 1)), 0) == []
+
+
+def test_the_recent_window_of_a_smoke_run_is_a_quarter_of_its_bars_at_most() -> None:
+    """Ten days of five minutes are 2,880 bars: none of its 1,000 would be left to hold the others against."""
+    wanted = smoked(asked(regime={}), HOUR // 12)
+    bars = random_bars(5, 1_000)
+    five = dataclasses.replace(bars, time=bars.time[0] + (bars.time - bars.time[0]) // 12)
+    assert not any("lengthen" in missing for missing in unmet(wanted, Seen(rows=1_000, span_ms=0, bars=five), int(five.time[-1])))
+    assert wanted.recent_ms == 250 * HOUR // 12
+    assert smoked(asked(regime={}), DAY).recent_ms == 10 * DAY
 
 
 def test_the_embargo_of_a_smoke_run_leaves_bars_to_test_on() -> None:
@@ -113,6 +131,20 @@ class TestRegime:
         recent[0], recent[1] = 0.0001, 0.5
         assert len(self.shares(recent)) == 2
 
+    def test_the_share_that_is_wanted_is_enough(self) -> None:
+        recent = np.random.default_rng(1).uniform(0.005, 0.007, 240)
+        recent[:12], recent[12:24] = 0.0001, 0.5
+        assert self.shares(recent) == []
+        recent[0], recent[12] = 0.006, 0.006
+        assert len(self.shares(recent)) == 2
+
+    def test_bars_on_the_very_quantile_are_in_no_tail(self) -> None:
+        """Where every bar has the same range, none is calmer than the others."""
+        flat = np.full(len(self.bars), 100.0)
+        even = dataclasses.replace(self.bars, high=flat + 1.0, low=flat, close=flat)
+        found = regime(even, REGIME, 10 * DAY, int(self.bars.time[-1]))
+        assert (found.low, found.high, found.calm, found.volatile) == (0.01, 0.01, 0.0, 0.0)
+
     def test_the_shares_are_those_of_numpy(self) -> None:
         found = regime(self.bars, REGIME, 10 * DAY, int(self.bars.time[-1]))
         spread = (self.bars.high - self.bars.low) / self.bars.close
@@ -121,6 +153,12 @@ class TestRegime:
         assert found.calm == np.mean(spread[self.recent] < low)
         assert found.volatile == np.mean(spread[self.recent] > high)
         assert (found.recent, found.past) == (240, 1_760)
+
+    @pytest.mark.parametrize(("hours", "enough"), [(19, False), (20, True)])
+    def test_of_a_few_recent_bars_nothing_can_be_said(self, hours: int, *, enough: bool) -> None:
+        missing = unmet(asked(regime={"recent": f"{hours}h"}), Seen(rows=1, span_ms=0, bars=self.bars), int(self.bars.time[-1]))
+        few = f"eligibility.regime: {hours} bars in the last {hours}h and {2_000 - hours} before, 20 and 100 wanted; lengthen data.window"
+        assert (few in missing) is not enough
 
     def test_without_a_past_nothing_can_be_said(self) -> None:
         (missing,) = unmet(asked(regime={}), Seen(rows=1, span_ms=0, bars=self.bars[-240:]), int(self.bars.time[-1]))
@@ -141,6 +179,24 @@ class TestLearnable:
         with pytest.raises(BadData, match="0 are 1, the rarest answer has 0 rows and needs 20; choose another threshold") as caught:
             check_learnable(rows, plan)
         assert caught.value.reason is Reason.ONE_CLASS
+
+    @pytest.mark.parametrize(("count", "asked_for", "limit"), [(199, 50, 200), (200, 50, None), (299, 300, 300), (300, 300, None)])
+    def test_drift_is_judged_against_two_hundred_rows_at_least(self, count: int, asked_for: int, limit: int | None) -> None:
+        plan = plan_of()
+        plan = dataclasses.replace(plan, quality=dataclasses.replace(plan.quality, min_rows=asked_for))
+        rows = dataset(np.zeros((count, 1), np.float32), np.arange(count) % 2.0)
+        if limit is None:
+            check_learnable(rows, plan)
+            return
+        with pytest.raises(BadData, match=f"{count} of {count} rows have a label, limit {limit}"):
+            check_learnable(rows, plan)
+
+    @pytest.mark.parametrize("rare", [0.0, 1.0])
+    def test_the_rarer_answer_is_given_twenty_times_at_least(self, rare: float) -> None:
+        plan, x = plan_of(), np.zeros((600, 1), np.float32)
+        check_learnable(dataset(x, np.where(np.arange(600) < 20, rare, 1.0 - rare)), plan)
+        with pytest.raises(BadData, match="the rarest answer has 19 rows and needs 20"):
+            check_learnable(dataset(x, np.where(np.arange(600) < 19, rare, 1.0 - rare)), plan)
 
     def test_too_few_rows(self) -> None:
         plan, rows = self.rows(GOOD[:400])
