@@ -16,6 +16,7 @@ from walkforward_core.bundle import Decision, DecisionKind
 from walkforward_core.decision import decision_score
 from walkforward_trainer import baseline
 from walkforward_trainer.costs import RunCosts
+from walkforward_trainer.dataset import FixedColumns
 from walkforward_trainer.evaluate import Evidence, evaluate
 from walkforward_trainer.fit import fit
 from walkforward_trainer.metrics import classes as metrics
@@ -286,13 +287,38 @@ class TestLiveModel:
         assert better.metrics["degradation"] == pytest.approx(1.0 - better.metrics["candidateAuc"] / better.metrics["baselineAuc"])
 
     def test_of_three_classes_it_is_half_of_what_is_moved(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        moved = self.compared(monkeypatch, lambda found: found.classes + np.array([0.02, -0.05, 0.03]), 3)
+        said: list[np.ndarray] = []
+        moved = self.compared(monkeypatch, lambda found: said.append(found.classes) or found.classes + np.array([0.02, -0.05, 0.03]), 3)
         assert moved.metrics["delta"] == pytest.approx(0.05)
+        # another most probable class: only where neutral was ahead by less than was moved
+        down, neutral, up = said[0][moved.at].T
+        turned = (neutral > np.maximum(down, up)) & (neutral - 0.05 < np.maximum(down + 0.02, up + 0.03))
+        turned |= (down > np.maximum(neutral, up)) & (down + 0.02 < up + 0.03)
+        assert moved.metrics["disagreement"] == turned.mean() > 0
 
     def test_rows_that_it_has_learned_from_are_left_out_and_too_few_are_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
         few = self.compared(monkeypatch, lambda found: found.classes, as_of_row=350)
         assert set(few.metrics) == {"baselineRows"}
         assert "29 rows lie after the baseline's data" in few.note
+
+    def test_it_is_asked_for_the_rows_after_its_data_and_the_embargo(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Ten hours after the hundredth row, which was its last: row 111 is the first, and the untested rows are none."""
+        data, fitted = answers(2)
+        data = replace(data, columns=FixedColumns(np.arange(400, dtype=np.float32)[:, None], ("x0",)))
+        plan = plan_of(classes=2, decision=Decision(kind=DecisionKind.SIGN, threshold=0.6), embargo_ms=10 * HOUR)
+        asked: list[np.ndarray] = []
+        monkeypatch.setattr(baseline, "run", lambda _model, x: asked.append(x) or np.full((len(x), 2), 0.5))
+        manifest: Any = SimpleNamespace(
+            data=SimpleNamespace(as_of=timestamp(int(data.t0[100])), timeframe=plan.data.timeframe),
+            decision=plan.decision,
+            horizon=SimpleNamespace(bars=plan.target.horizon_bars),
+            input=SimpleNamespace(features=("x0",)),
+            output=SimpleNamespace(classes=(0, 1)),
+        )
+        found = baseline.compare(baseline.LiveModel(manifest, b""), data, evaluate(data, fitted, plan), plan)
+        (x,) = asked
+        assert x[:, 0].tolist() == list(range(111, 380))
+        assert found.metrics["baselineRows"] == 269
 
     def test_another_question_is_not_compared(self, monkeypatch: pytest.MonkeyPatch) -> None:
         three = self.compared(monkeypatch, lambda found: found.classes, output=SimpleNamespace(classes=(0, 1, 2)))
