@@ -11,6 +11,7 @@ import pytest
 from trainer_datasets import START, dataset, plan_of
 from trainer_runs import HOUR
 
+from walkforward_core.api.offline import OfflineGates, ShareGate
 from walkforward_core.api.recipe import Calibration, ClassShares, Scheme, Selection, Sizing, Tuning
 from walkforward_core.bundle import Decision, DecisionKind
 from walkforward_core.decision import decision_score
@@ -252,10 +253,11 @@ class TestLiveModel:
     """The live model on the candidate's own unseen rows."""
 
     def compared(
-        self, monkeypatch: pytest.MonkeyPatch, theirs: Any, count: int = 2, as_of_row: int = 100, **manifest: Any
+        self, monkeypatch: pytest.MonkeyPatch, theirs: Any, count: int = 2, as_of_row: int = 100, gates: Any = None, **manifest: Any
     ) -> baseline.Comparison:
         data, fitted = answers(count)
         plan = plan_of(classes=count, decision=Decision(kind=DecisionKind.SIGN, threshold=0.6), embargo_ms=0)
+        plan = plan if gates is None else replace(plan, gates=gates)
         found = evaluate(data, fitted, plan)
         fields: dict[str, Any] = {
             "data": SimpleNamespace(as_of=timestamp(int(data.t0[as_of_row])), timeframe=plan.data.timeframe),
@@ -285,6 +287,24 @@ class TestLiveModel:
         assert better.metrics["delta"] == pytest.approx(0.03)
         assert better.metrics["baselineAuc"] > better.metrics["candidateAuc"]
         assert better.metrics["degradation"] == pytest.approx(1.0 - better.metrics["candidateAuc"] / better.metrics["baselineAuc"])
+
+    def test_the_largest_loss_of_what_is_a_gate_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A live model that knows everything: what is lost to it is what the candidate lacks."""
+
+        def everything(found: Evidence) -> np.ndarray:
+            return np.column_stack((found.y == 0, found.y == 1)).astype(float)
+
+        gate = ShareGate(min=0.1)
+        every = [OfflineGates(), OfflineGates(f1=gate), OfflineGates(accuracy=gate), OfflineGates(f1=gate, accuracy=gate)]
+        found = [self.compared(monkeypatch, everything, gates=gates).metrics for gates in every]
+        lost = {name: 1.0 - found[0][f"candidate{name}"] for name in ("Auc", "F1", "Accuracy")}
+        assert lost["Auc"] < lost["Accuracy"] != lost["F1"] > lost["Auc"]
+        expected = [lost["Auc"], lost["F1"], lost["Accuracy"], max(lost.values())]
+        assert [one["degradation"] for one in found] == pytest.approx(expected)
+
+    @pytest.mark.parametrize(("zeros", "ones", "few"), [(40, 10, False), (10, 40, False), (39, 10, True), (200, 9, True), (9, 200, True)])
+    def test_fifty_rows_and_ten_of_each_answer_say_something(self, zeros: int, ones: int, *, few: bool) -> None:
+        assert baseline._few(np.repeat([0.0, 1.0], [zeros, ones]), plan_of(classes=2)) is few
 
     def test_of_three_classes_it_is_half_of_what_is_moved(self, monkeypatch: pytest.MonkeyPatch) -> None:
         said: list[np.ndarray] = []
