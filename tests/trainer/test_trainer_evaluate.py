@@ -28,6 +28,7 @@ from walkforward_trainer.resolved import Model
 from walkforward_trainer.specfile import timestamp
 from walkforward_trainer.splits import evaluation_splits, purged_k_fold
 from walkforward_trainer.tuning import tune
+from walkforward_trainer.unseen import Unseen
 
 
 def answers(count: int, rows: int = 400, seed: int = 0, **changes: Any) -> tuple[Any, Any]:
@@ -249,6 +250,18 @@ def test_what_is_tested_has_no_say_in_the_model_that_tests_it(scheme: Scheme, ch
     assert not np.array_equal(said(earlier)[0][test], before[test]), "rows that train do have a say"
 
 
+def described(data: Any, plan: Any, as_of_row: int, **changes: Any) -> Any:
+    """Return the manifest of a live model that answers the question of ``plan`` and whose data end at a row."""
+    fields: dict[str, Any] = {
+        "data": SimpleNamespace(as_of=timestamp(int(data.t0[as_of_row])), timeframe=plan.data.timeframe),
+        "decision": plan.decision,
+        "horizon": SimpleNamespace(bars=plan.target.horizon_bars),
+        "input": SimpleNamespace(features=("x0",)),
+        "output": SimpleNamespace(classes=tuple(range(plan.classes))),
+    }
+    return SimpleNamespace(**(fields | changes))
+
+
 class TestLiveModel:
     """The live model on the candidate's own unseen rows."""
 
@@ -259,16 +272,8 @@ class TestLiveModel:
         plan = plan_of(classes=count, decision=Decision(kind=DecisionKind.SIGN, threshold=0.6), embargo_ms=0)
         plan = plan if gates is None else replace(plan, gates=gates)
         found = evaluate(data, fitted, plan)
-        fields: dict[str, Any] = {
-            "data": SimpleNamespace(as_of=timestamp(int(data.t0[as_of_row])), timeframe=plan.data.timeframe),
-            "decision": plan.decision,
-            "horizon": SimpleNamespace(bars=plan.target.horizon_bars),
-            "input": SimpleNamespace(features=("x0",)),
-            "output": SimpleNamespace(classes=tuple(range(count))),
-        }
         monkeypatch.setattr(baseline, "run", lambda _model, x: theirs(found)[-len(x) :])
-        described: Any = SimpleNamespace(**(fields | manifest))
-        live = baseline.LiveModel(manifest=described, model=b"")
+        live = baseline.LiveModel(manifest=described(data, plan, as_of_row, **manifest), model=b"")
         return baseline.compare(live, data, found, plan)
 
     @pytest.mark.parametrize("count", [2, 3])
@@ -328,17 +333,25 @@ class TestLiveModel:
         plan = plan_of(classes=2, decision=Decision(kind=DecisionKind.SIGN, threshold=0.6), embargo_ms=10 * HOUR)
         asked: list[np.ndarray] = []
         monkeypatch.setattr(baseline, "run", lambda _model, x: asked.append(x) or np.full((len(x), 2), 0.5))
-        manifest: Any = SimpleNamespace(
-            data=SimpleNamespace(as_of=timestamp(int(data.t0[100])), timeframe=plan.data.timeframe),
-            decision=plan.decision,
-            horizon=SimpleNamespace(bars=plan.target.horizon_bars),
-            input=SimpleNamespace(features=("x0",)),
-            output=SimpleNamespace(classes=(0, 1)),
-        )
-        found = baseline.compare(baseline.LiveModel(manifest, b""), data, evaluate(data, fitted, plan), plan)
+        live = baseline.LiveModel(described(data, plan, 100), b"")
+        found = baseline.compare(live, data, evaluate(data, fitted, plan), plan)
         (x,) = asked
         assert x[:, 0].tolist() == list(range(111, 380))
         assert found.metrics["baselineRows"] == 269
+
+    def test_a_few_new_rows_are_compared_beside_those_out_of_fold(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """29 rows after its data, and 300 that its bundle has answers to, of which one has no label here."""
+        data, fitted = answers(2)
+        plan = plan_of(classes=2, decision=Decision(kind=DecisionKind.SIGN, threshold=0.6), embargo_ms=0)
+        monkeypatch.setattr(baseline, "run", lambda _model, x: np.tile([0.1, 0.9], (len(x), 1)))
+        said = Unseen(symbols=("EURUSD",), symbol=(0,) * 300, time=tuple(data.t0[:300].tolist()), p=((0.8, 0.2),) * 300)
+        found = evaluate(data, fitted, plan)
+        both = baseline.compare(baseline.LiveModel(described(data, plan, 350), b"", said), data, found, plan)
+        assert found.row[both.at].tolist() == [row for row in (*range(300), *range(351, 380)) if row != 5]
+        assert both.p[:, 1].tolist() == [0.2] * 299 + [0.9] * 29
+        assert (both.metrics["baselineRows"], both.metrics["baselineRowsOutOfFold"]) == (29, 299)
+        assert "degradation" in both.metrics
+        assert "delta" not in both.metrics, "that is of the models that serve"
 
     def test_another_question_is_not_compared(self, monkeypatch: pytest.MonkeyPatch) -> None:
         three = self.compared(monkeypatch, lambda found: found.classes, output=SimpleNamespace(classes=(0, 1, 2)))

@@ -139,9 +139,8 @@ def _answers(
     if not _few(evidence.y[new], plan):
         found |= _difference(evidence.classes[new], theirs)
     elif live.unseen is not None:
-        known = np.setdiff1d(np.arange(len(evidence.row)), new)
-        at, said = common(live.unseen, rows, evidence.row[known])
-        old = known[at]
+        # none of these is new: they are rows of its own data
+        old, said = common(live.unseen, rows, evidence.row)
         at, theirs = np.concatenate((old, new)), np.concatenate((said, theirs))
         found["baselineRowsOutOfFold"] = float(len(old))
     return at, theirs, found
