@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from walkforward_core.api.recipe import Calibration
 from walkforward_trainer.calibration import MAX_SLOPE, fit_curve, fit_isotonic, fit_sigmoid, limit_slope, log_odds
 from walkforward_trainer.models.parts import to_shares
-from walkforward_trainer.regression import fit_logistic, fit_softmax
+from walkforward_trainer.regression import dot, fit_logistic, fit_softmax
 from walkforward_trainer.resolved import Join
 from walkforward_trainer.tail import TailKind, Vote, fit_tail
 
@@ -62,6 +62,35 @@ def test_softmax_equals_scikit_learn(ridge: float) -> None:
     weights, bias = fit_softmax(z, y, 3, weight, ridge=ridge)
     np.testing.assert_allclose(weights - weights.mean(axis=0), theirs.coef_ - theirs.coef_.mean(axis=0), atol=2e-3)
     np.testing.assert_allclose(bias, theirs.intercept_ - theirs.intercept_.mean(), atol=2e-3)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=SEEDS, classes=st.integers(2, 3), ridge=st.sampled_from([1e-6, 1e-2, 0.5]), sure=st.floats(0.3, 8.0))
+def test_at_the_fit_no_weight_wants_to_move(seed: int, classes: int, ridge: float, sure: float) -> None:
+    """The condition of a minimum, to the last digits: weighted errors balance the penalty, and of the free bias they add up to nothing."""
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=(150, 3)) * [1.0, 5.0, 0.2]
+    y = np.digitize(sure * z[:, 0] + rng.logistic(size=150), [0.0] if classes == 2 else [-1.0, 1.0]).astype(float)
+    y[:classes] = np.arange(classes)
+    weight = rng.uniform(0.1, 3.0, 150)
+    if classes == 2:
+        one, bias = fit_logistic(z, y, weight, ridge=ridge)
+        weights, errors = one[None, :], (1 / (1 + np.exp(-(z @ one + bias))) - y)[:, None]
+    else:
+        weights, biases = fit_softmax(z, y, classes, weight, ridge=ridge)
+        grown = np.exp(z @ weights.T + biases)
+        errors = grown / grown.sum(axis=1, keepdims=True) - np.eye(classes)[y.astype(int)]
+        assert biases.sum() == pytest.approx(0.0, abs=1e-8)
+    mass = weight / weight.sum()
+    np.testing.assert_allclose((errors * mass[:, None]).T @ z, -ridge * weights, atol=1e-9)
+    np.testing.assert_allclose(mass @ errors, 0.0, atol=1e-9)
+
+
+@pytest.mark.parametrize("count", [(1 << 14) - 1, 1 << 14, (1 << 14) + 1, (1 << 15) + 5])
+def test_sums_of_many_rows_lose_none(count: int) -> None:
+    """Rows are added up some thousands at a time."""
+    rows = np.arange(2.0 * count).reshape(count, 2) % 7
+    np.testing.assert_array_equal(dot(rows, np.array([1.0, 3.0])), rows[:, 0] + 3 * rows[:, 1])
 
 
 def test_softmax_of_separable_rows_is_finite() -> None:
