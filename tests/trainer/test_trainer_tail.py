@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from walkforward_core.api.recipe import Calibration
 from walkforward_trainer.calibration import MAX_SLOPE, fit_curve, fit_isotonic, fit_sigmoid, limit_slope, log_odds
 from walkforward_trainer.models.parts import to_shares
-from walkforward_trainer.regression import dot, fit_logistic, fit_softmax
+from walkforward_trainer.regression import dot, fit_logistic, fit_softmax, softmax
 from walkforward_trainer.resolved import Join
 from walkforward_trainer.tail import TailKind, Vote, fit_tail
 
@@ -91,6 +91,12 @@ def test_sums_of_many_rows_lose_none(count: int) -> None:
     """Rows are added up some thousands at a time."""
     rows = np.arange(2.0 * count).reshape(count, 2) % 7
     np.testing.assert_array_equal(dot(rows, np.array([1.0, 3.0])), rows[:, 0] + 3 * rows[:, 1])
+
+
+def test_shares_of_scores_whose_exponential_is_no_number() -> None:
+    np.testing.assert_array_equal(
+        softmax(np.array([[1_000.0, 1_000.0, -1_000.0], [-2_000.0, -1_000.0, -2_000.0]])), [[0.5, 0.5, 0], [0, 1, 0]]
+    )
 
 
 def test_softmax_of_separable_rows_is_finite() -> None:
