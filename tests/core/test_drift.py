@@ -70,6 +70,7 @@ def test_null_quantiles_at_between_and_beyond_the_stored_lengths() -> None:
     assert curve.quantile(100) == 0.5
     assert curve.quantile(70) == 0.9  # the larger neighbour
     assert curve.quantile(150) == 0.6
+    assert NullCurve.of({"50": 0.2, "100": 0.5}, rows=2_000).quantile(70) == 0.5
     scaled = 0.6 * math.sqrt((1 / 800 + 1 / 2000) / (1 / 200 + 1 / 2000))
     assert curve.quantile(800) == pytest.approx(scaled)
     assert curve.quantile(25) == pytest.approx(0.9 * (1 / 25 + 1 / 2000) / (1 / 50 + 1 / 2000))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -73,6 +74,19 @@ def test_five_own_errors_are_needed_while_stable_makes_none(build: Any) -> None:
     assert PLAIN.evidence(20, 3) > math.log(100)
 
 
+def test_as_clean_requests_go_on_five_errors_are_too_few_again(build: Any) -> None:
+    # five errors weigh 5·ln 10, the bar is ln 100: what is left is worth so many clean requests
+    most = 5 + math.floor(3 * math.log(10) / math.log(0.999 / 0.99))
+    assert judge(build, most, own=5).verdict is Verdict.FAIL
+    assert judge(build, most + 1, own=5).verdict is Verdict.NO_DATA
+
+
+def test_only_the_requests_of_the_phase_count(build: Any) -> None:
+    clean, spoiled, nothing = build.paired(332), build.paired(20, own=5), build.paired(0)
+    assert error_rate.judge(PLAIN, replace(clean, walk=spoiled.walk), build.context()).verdict is Verdict.PASS
+    assert error_rate.judge(PLAIN, replace(nothing, walk=clean.walk), build.context()).reason is GateReason.NO_EVIDENCE
+
+
 def test_stables_own_errors_excuse_as_many_of_the_candidate(build: Any) -> None:
     assert judge(build, 50, own=9, stables=3).verdict is Verdict.NO_DATA  # P(Bin(12, 1/2) >= 9) = 0.073
     assert judge(build, 50, own=10, stables=3).verdict is Verdict.FAIL  # P(Bin(13, 1/2) >= 10) = 0.046
@@ -87,7 +101,7 @@ def test_verdicts_are_those_of_the_formulae(build: Any, n: int, own: int, stable
     level = own * math.log(10) + (n - own) * math.log(0.99 / 0.999)
     sign = float(binom.sf(own - 1, own + stables, 0.5)) if own + stables else 1.0
     expected = Verdict.NO_DATA
-    if level >= math.log(100) and own >= 3 and sign < 0.05:
+    if level >= math.log(100) and sign < 0.05:
         expected = Verdict.FAIL
     elif level <= -3 and n >= 300:
         expected = Verdict.PASS

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def test_time_is_needed_beside_answers(build: Any) -> None:
     assert judge(build, 199, 150).verdict is Verdict.NO_DATA
 
 
-@given(n=st.integers(1, 20_000), share=st.floats(0.0, 1.0), phi=st.floats(1.0, 6.0))
+@given(n=st.integers(1, 20_000), share=st.floats(0.0, 1.0) | st.floats(0.0, 0.15), phi=st.floats(1.0, 6.0))
 def test_verdicts_are_those_of_the_formulae(build: Any, n: int, share: float, phi: float) -> None:
     k, slices = round(n * share), min(n, 60)
     p = k / n
@@ -77,11 +78,25 @@ def test_the_dispersion_from_sums_is_pearsons_over_the_slices(drawn: list[tuple[
 
 
 def test_stalls_weigh_less_than_slowness_spread_over_time(build: Any) -> None:
-    # 10 % slow either way; in five slices of sixty it may be chance, in all of them it is the model
+    # 10 % slow either way; in six slices of sixty it may be chance, in all of them it is the model
     spread = judge(build, 600, 60)
-    stalls = judge(build, 600, 60, k2n=5 * 12**2 / 10)
+    stalls = judge(build, 600, 60, k2n=6 * 10**2 / 10)
     assert spread.verdict is Verdict.FAIL
-    assert stalls.verdict is Verdict.NO_DATA
+    assert (stalls.verdict, stalls.reason) == (Verdict.NO_DATA, GateReason.UNDECIDED)
+
+
+def test_one_stall_keeps_fast_answers_from_being_proof(build: Any) -> None:
+    # 1 % slow either way; all of it in one slice, the next stall may bring any number
+    assert judge(build, 1_000, 10).verdict is Verdict.PASS
+    stalled = judge(build, 1_000, 10, k2n=10.0)
+    assert (stalled.verdict, stalled.reason) == (Verdict.NO_DATA, GateReason.UNDECIDED)
+
+
+def test_only_the_candidates_answers_of_the_phase_count(build: Any) -> None:
+    fast, slow = build.latency(5_000, 0), build.latency(5_000, 2_000)
+    assert latency.judge(PLAIN, replace(fast, walk=slow.walk), build.context()).verdict is Verdict.PASS
+    beside = replace(fast.phase, stable=slow.phase.candidate)
+    assert latency.judge(PLAIN, replace(fast, phase=beside), build.context()).verdict is Verdict.PASS
 
 
 def test_what_is_said_to_be_missing_is_enough(build: Any) -> None:
@@ -106,6 +121,9 @@ def test_counts_that_cannot_be_or_meet_another_limit_are_no_data(build: Any) -> 
     other = latency.judge(PLAIN, build.latency(5_000, 0, limit_ms=90.0), build.context())
     assert other.reason is GateReason.INCONSISTENT_EVIDENCE
     assert "90 ms" in other.message
+    fine = build.latency(5_000, 0)
+    torn = replace(fine, phase=replace(fine.phase, conflict="two limits"))
+    assert latency.judge(PLAIN, torn, build.context()).reason is GateReason.INCONSISTENT_EVIDENCE
 
 
 def test_the_shown_quantile_interpolates_and_says_which_side_of_the_limit_it_is() -> None:

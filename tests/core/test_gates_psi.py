@@ -84,10 +84,21 @@ def test_rule_2_is_that_of_the_formula(build: Any, own: int, beside: int, q95: f
     assert (result.verdict is Verdict.FAIL) == (level > 0.2 + 1.5 * other and level > q95)
 
 
+def test_stables_psi_counts_one_and_a_half_times(build: Any) -> None:
+    beside = skewed(200, 100)
+    limit = 0.2 + 1.5 * psi(beside, (100,) * 10)
+    within, above = skewed(200, 130), skewed(200, 140)
+    assert limit - 0.5 * psi(beside, (100,) * 10) < psi(within, (100,) * 10) < limit < psi(above, (100,) * 10)
+    assert judge(build, [within], [beside]).verdict is Verdict.PASS
+    assert judge(build, [above], [beside]).verdict is Verdict.FAIL
+
+
 def test_the_score_is_judged_like_a_feature(build: Any) -> None:
     failed = judge(build, [EVEN], candidate_row={"score": skewed(200, 150)})
     assert (failed.verdict, failed.message[:6]) == (Verdict.FAIL, "score:")
-    assert judge(build, [EVEN], candidate_row={"score": skewed(200, 150)}, stable_row={"score": skewed(200, 150)}).verdict is Verdict.PASS
+    both = judge(build, [EVEN], candidate_row={"score": skewed(200, 150)}, stable_row={"score": skewed(200, 150)})
+    # scores are the models' own: what both of them say otherwise is no drift of the market
+    assert (both.verdict, both.signals) == (Verdict.PASS, ())
 
 
 def test_features_meet_by_name_not_by_place(build: Any) -> None:
@@ -126,6 +137,12 @@ def test_drift_of_both_arms_is_the_markets(build: Any) -> None:
     wide = build.reference(build.feature("a"), build.feature("b", q95=level / 2.5 + 0.01))
     for fields in ({"candidate_reference": wide}, {"stable_reference": wide}):
         assert judge(build, [EVEN, drifted], **fields).signals == ()
+    # nor with one arm below the least that counts, however narrow its band
+    narrow = build.reference(build.feature("a"), build.feature("b", q95=0.001))
+    slight = skewed(200, 30)
+    assert 0.01 < psi(slight, (100,) * 10) < 0.2
+    for arms in (([EVEN, slight], [EVEN, drifted]), ([EVEN, drifted], [EVEN, slight])):
+        assert judge(build, *arms, candidate_reference=narrow, stable_reference=narrow).signals == ()
     # the candidate's defect is not the market's
     assert judge(build, [EVEN, drifted], [EVEN, EVEN]).signals == ()
 
@@ -145,6 +162,17 @@ def test_values_out_of_range_fail_after_50_bars(build: Any) -> None:
     assert "b: 22% of rows" in result.message
     assert judge(build, [(5,) * 10, (5,) * 10], candidate_row={"beyond": (0, 10)}).verdict is Verdict.NO_DATA
     assert judge(build, [(5,) * 9 + (4,), (5,) * 9 + (4,)], candidate_row=bad).verdict is Verdict.NO_DATA
+
+
+def test_a_share_is_of_the_values_that_are_there_and_not_of_a_few(build: Any) -> None:
+    # two values in five rows, as in the reference; 20 of them are too few for a share, of 50 a fifth may lie beyond
+    usual = build.reference(build.feature("a"), build.feature("b", missing=1_500))
+    for rows, beyond, verdict in ((50, 5, Verdict.NO_DATA), (125, 10, Verdict.NO_DATA), (125, 11, Verdict.FAIL)):
+        there = rows * 2 // 5
+        candidate = [build.even(rows), build.even(there)]
+        row = {"missing": (0, rows - there), "beyond": (0, beyond)}
+        result = judge(build, candidate, [build.even(rows)] * 2, candidate_row=row, candidate_reference=usual)
+        assert result.verdict is verdict
 
 
 def test_a_constant_fails_where_the_reference_varies(build: Any) -> None:
@@ -226,12 +254,16 @@ def test_references_that_are_missing_or_others_are_no_data(build: Any) -> None:
     own = edges_digest(build.reference(build.feature("a")))
     assert judge(build, [EVEN], candidate_row={"edges_digest": own}).verdict is Verdict.PASS
     assert judge(build, [EVEN], candidate_row={"score": (1,)}).reason is GateReason.INCONSISTENT_EVIDENCE
+    assert judge(build, [(5,) * 10], candidate_row={"score": (1,)}).reason is GateReason.INCONSISTENT_EVIDENCE
     assert judge(build, [(100, 100)]).verdict is Verdict.NO_DATA
 
 
 def test_nothing_and_conflicts_are_no_data(build: Any) -> None:
     references = {"candidate_reference": build.reference(build.feature("a")), "stable_reference": build.reference(build.feature("a"))}
     assert gate.judge(PLAIN, build.evidence(), build.context(**references)).reason is GateReason.NO_EVIDENCE
+    for role in (ModelRole.CANDIDATE, ModelRole.STABLE):
+        alone = build.evidence(**{role.value: build.drift_row(role, [EVEN])})
+        assert gate.judge(PLAIN, alone, build.context(**references)).reason is GateReason.NO_EVIDENCE
     conflict = build.evidence(conflict="two sets of bins")
     assert gate.judge(PLAIN, conflict, build.context(**references)).reason is GateReason.INCONSISTENT_EVIDENCE
 

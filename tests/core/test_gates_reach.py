@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 from walkforward_core.gates import (
     ErrorRateConfig,
     Exposure,
@@ -59,9 +61,8 @@ def test_latency_is_judged_at_the_smallest_weight_in_answers_and_in_slices() -> 
     # 28 min: 210 answers, but a slice of 28 s is empty in three of a hundred cases, and all sixty must hold one
     slices = LatencyConfig(min_duration_ms=28 * 60_000)
     sparse = Rates(requests=2.5, bars=1.0, outcomes=1.0, horizon=5.0)
-    assert reachability(GateSet(latency=slices), sparse, paired_ms=0, sharpe_ms=None, exposures=[Exposure(5, 28 * 60_000)])[0].what == (
-        "slices with an answer"
-    )
+    (found,) = reachability(GateSet(latency=slices), sparse, paired_ms=0, sharpe_ms=None, exposures=[Exposure(5, 28 * 60_000)])
+    assert (found.what, found.takes_ms) == ("slices with an answer", math.ceil(60 * 28_000 / (1 - math.exp(-0.125 * 28))))
 
 
 def test_no_gates_need_nothing() -> None:

@@ -82,10 +82,19 @@ def test_full_agreement_passes_after_16_h_over_m_outcomes() -> None:
         r = np.random.default_rng(1).standard_normal(n)
         statistic = paired(table(r, r), 5.0)
         assert statistic.kappa == 5.0
+        assert statistic.variance == 0.0
+        assert harm_evidence(statistic, 0.05) == 0.0  # who decides as stable does harms nobody
         return log_evidence(statistic, 0.05) >= math.log(20)
 
     assert passes(1_640)
     assert not passes(1_600)
+
+
+def test_one_batch_says_nothing_either_way() -> None:
+    s, c = pair(4, shift=-2.0)
+    statistic = paired(table(s, c), 5.0)
+    assert (statistic.batches, log_evidence(statistic, 0.05)) == (1, 0.0)
+    assert harm_evidence(statistic, 0.05) <= 1.0
 
 
 def test_expected_outcomes_are_those_published() -> None:
@@ -145,6 +154,18 @@ def test_a_latch_is_of_one_plan_and_one_margin(build: Any) -> None:
     for foreign in ("sharpe/plan/0.1", "sharpe/another/0.05", "psi/plan/0.05"):
         assert judge(build, undecided, latches=frozenset({foreign})).verdict is Verdict.NO_DATA
     assert judge(build, undecided, latches=frozenset({"sharpe/plan/0.05"})).verdict is Verdict.PASS
+
+
+def test_pass_and_fail_keep_to_error_rates_of_their_own(build: Any) -> None:
+    good, bad = table(*pair(2_000)), table(*pair(2_000, shift=-0.06, noise=0.3))
+    proof, harm = math.exp(-log_evidence(paired(good, 5.0), 0.05)), 1.0 / harm_evidence(paired(bad, 5.0), 0.05)
+    assert max(proof, harm) < 0.05
+    for alpha, verdict in ((proof * 1.01, Verdict.PASS), (proof * 0.99, Verdict.NO_DATA)):
+        for other in (0.9, 1e-30):
+            assert judge(build, good, SharpeConfig(alpha=alpha, alpha_harm=other)).verdict is verdict
+    for alpha, verdict in ((harm * 1.01, Verdict.FAIL), (harm * 0.99, Verdict.NO_DATA)):
+        for other in (0.05, 1e-30):
+            assert judge(build, bad, SharpeConfig(alpha=other, alpha_harm=alpha)).verdict is verdict
 
 
 def test_harm_fails_also_after_a_pass(build: Any) -> None:
@@ -271,6 +292,7 @@ def test_harm_only_holds_for_the_first_outcome_and_aborts_on_harm(build: Any) ->
     # a latch of the paired mode means nothing here
     latched = judge(build, table(*pair(500, shift=-0.5)), config, latches=frozenset({"sharpe/plan/0.05"}))
     assert latched.verdict is Verdict.FAIL
+    assert judge(build, None, config, latches=frozenset({"sharpe/plan/0.05"})).verdict is Verdict.NO_DATA
     s, c = pair(500)
     assert judge(build, table(s, c * 0), config).reason is GateReason.NO_VARIANCE
     assert config.needed(5.0) == 160

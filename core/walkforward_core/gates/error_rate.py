@@ -22,8 +22,8 @@ __all__ = ["NAME", "ErrorRateConfig", "judge"]
 NAME = "errorRate"
 _PASS = -3.0
 _FAIL = math.log(100.0)
-_MIN_OWN = 3
 _SIGN_LEVEL = 0.05
+"""Never reached by fewer than five errors, since four of four are 6 % likely."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def judge(config: ErrorRateConfig, evidence: Evidence, context: Context) -> Gate
         return say(Verdict.NO_DATA, GateReason.NO_EVIDENCE, "no request was scored by both models in this phase", missing=config.needed())
     level = config.evidence(n, own)
     seen = f"{own} of {n} requests failed on the candidate alone, {stables} on stable alone (evidence {level:.2f})"
-    if level >= _FAIL and own >= _MIN_OWN and binomial_tail(own, own + stables, 0.5) < _SIGN_LEVEL:
+    if level >= _FAIL and binomial_tail(own, own + stables, 0.5) < _SIGN_LEVEL:
         return say(
             Verdict.FAIL,
             GateReason.OWN_ERRORS,
