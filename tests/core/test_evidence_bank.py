@@ -48,12 +48,12 @@ def row(generation: int, role: ModelRole, amount: int, symbols: tuple[str, ...] 
             counts=((amount,) * 10, tuple(range(10))),
             missing=(1, amount),
             beyond=(0, amount % 4),
-            min=(float(-amount), None),
-            max=(float(amount), None),
+            min=(float(-amount) if amount % 2 else None, None),  # of some pods every value was NaN
+            max=(float(amount) if amount % 2 else None, None),
         ),
         score=tuple(range(amount, amount + 10)),
         classes=(amount, 1),
-        latency=Latency(le=(25.0, 80.0), counts=(amount, 1, 0), limit_ms=80.0, n=amount + 1, k=1, k2n=amount / 4, slices=2),
+        latency=Latency(le=(25.0, 80.0), counts=(amount, 1, 0), limit_ms=80.0, n=amount + 1, k=amount % 3, k2n=amount / 4, slices=2),
     )
 
 
@@ -69,6 +69,7 @@ def snapshot(pod: str, boot: str, seq: int, amounts: dict[int, int]) -> StatsDoc
             agree=amount // 2,
             sum_abs_delta=amount / 8,
             only_candidate_failed=amount % 2,
+            only_stable_failed=amount % 3,
             positions=Positions(n=amount, sum_s=amount / 2, sum_c=1.0, sum_s2=2.0, sum_c2=3.0, sum_sc=4.0),
         )
         for generation, amount in amounts.items()
@@ -131,13 +132,17 @@ def test_evidence_is_the_plain_sum_over_sources(sources: list[dict[int, int]], f
         assert candidate.bars.first_ts == min((1_000 - amount % 100 for amount in flat), default=0)
         assert distinct_keys(candidate.keys) == len({amount % 2048 for amount in flat})
         assert candidate.latency.n == sum(amount + 1 for amount in flat)
+        assert (candidate.latency.k, candidate.latency.slices) == (sum(amount % 3 for amount in flat), 2 * len(flat))
         assert candidate.latency.k2n == sum(amount / 4 for amount in flat)
         assert (pair.n, pair.positions.sum_s) == (sum(flat), sum(amount / 2 for amount in flat))
+        assert (pair.only_candidate_failed, pair.only_stable_failed) == (sum(a % 2 for a in flat), sum(a % 3 for a in flat))
         if scope is evidence.phase:
             assert (candidate.features.counts, candidate.score) == ((), ())
         elif flat:
             assert candidate.features.counts[0] == (sum(flat),) * 10
-            assert candidate.features.min == (float(-max(flat)), None)
+            seen = [float(amount) for amount in flat if amount % 2]
+            assert candidate.features.min == (-max(seen) if seen else None, None)
+            assert candidate.features.max == (max(seen) if seen else None, None)
             assert candidate.score == tuple(sum(amount + place for amount in flat) for place in range(10))
     assert evidence.outcomes is not None
     assert evidence.outcomes.matured == sum(sum(counts.values()) % 40 + 1 for counts in sources)
@@ -251,8 +256,18 @@ def test_what_belongs_to_an_earlier_walk_or_another_plan_does_not_count() -> Non
     evidence = view(empty().absorb(document, phase_from=FROM))
     assert evidence.walk.candidate.requests.exposed == 1
     assert evidence.walk.pair.n == 1
-    other = Evidence.of(empty().absorb(document, phase_from=FROM), stable="stable", candidate="someone", first=FROM, last=FROM)
-    assert (other.walk.candidate.requests.exposed, other.walk.pair.n, other.outcomes) == (0, 0, None)
+    bank = empty().absorb(document, phase_from=FROM)
+    assert view(bank).outcomes is not None
+    for stable, candidate in (("stable", "someone"), ("someone", "candidate")):
+        other = Evidence.of(bank, stable=stable, candidate=candidate, first=FROM, last=FROM)
+        assert (other.walk.pair.n, other.outcomes) == (0, None)
+    assert Evidence.of(bank, stable="stable", candidate="someone", first=FROM, last=FROM).walk.candidate.requests.exposed == 0
+    # nor what either model counted in the other's place
+    swapped = Evidence.of(bank, stable="candidate", candidate="stable", first=FROM, last=FROM).walk
+    assert (swapped.stable.requests.exposed, swapped.candidate.requests.exposed) == (0, 0)
+    # whose generation 0 was, which a server has folded, is never known
+    folded = view(Bank.empty("uid", "plan", 0).absorb(document, phase_from=FROM), first=0)
+    assert (folded.walk.candidate.requests.exposed, folded.walk.pair.n) == (11, 11)
 
 
 def test_generations_before_the_phase_are_one_row() -> None:
@@ -281,6 +296,9 @@ def test_shards_hold_32_open_sources_each_and_write_only_what_changed() -> None:
     assert closed.changed(newer) == (1, 2)
     assert closed.close(["pod40/x"], phase_from=FROM) is closed
     assert view(closed).walk.pair.n == view(newer).walk.pair.n == 71
+    # a late answer of a folded source counts nowhere, though another shard has room for it
+    for late in ("pod40", "pod69"):
+        assert closed.absorb(snapshot(late, "x", 3, {FROM: 3}), phase_from=FROM) is closed
     # the room is given to the next pod
     assert len(closed.absorb(snapshot("new", "x", 1, {FROM: 1}), phase_from=FROM).shards) == 3
 
@@ -303,8 +321,22 @@ def test_shards_of_another_walk_are_not_taken_over(other: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"no gzip", gzip.compress(b"{}")[:-9], gzip.compress(b"{}"), gzip.compress(b'{"schema":"walkforward.dev/stats/v1"}')],
-    ids=["empty", "no gzip", "cut short", "no document", "another document"],  # gzip writes the time, a name must not
+    [
+        b"",
+        b"no gzip",
+        gzip.compress(b"{}")[:-9],
+        empty().shards[0].to_gzip()[:-1],
+        gzip.compress(b"{}"),
+        gzip.compress(b'{"schema":"walkforward.dev/stats/v1"}'),
+    ],
+    ids=[
+        "empty",
+        "no gzip",
+        "cut short",
+        "without its whole checksum",
+        "no document",
+        "another document",
+    ],  # gzip writes the time, a name must not
 )
 def test_unreadable_shards_are_an_error_that_names_them(data: bytes) -> None:
     with pytest.raises(DocumentError, match="shard 3 of rollout uid"):
@@ -399,3 +431,12 @@ def test_w_is_the_smaller_of_both_arms() -> None:
     bank = bank.absorb(StatsDocument(pod_uid="b", boot="x", seq=1, rows=tuple(rows)), phase_from=FROM)
     assert view(bank).distinct_bars(hour) == 20  # ten bars of two symbols, whatever the pods' sum says
     assert view(bank).symbols == 2
+
+
+def test_the_newest_market_time_is_that_of_either_arm() -> None:
+    for stable, candidate in ((7, 9), (9, 7), (0, 9), (9, 0)):
+        rows = [
+            structs.replace(row(FROM, role, 5), bars=Bars(distinct=1, first_ts=min(1, newest), newest_ts=newest))
+            for role, newest in ((ModelRole.STABLE, stable), (ModelRole.CANDIDATE, candidate))
+        ]
+        assert view(empty().absorb(StatsDocument(pod_uid="a", boot="x", seq=1, rows=tuple(rows)), phase_from=FROM)).newest_ts == 9

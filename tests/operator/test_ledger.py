@@ -9,6 +9,7 @@ from rollout_cluster import Objects
 from virtual_time import run_virtual
 
 from walkforward_core.documents import digest
+from walkforward_core.errors import AlreadyExists
 from walkforward_core.routing import RolloutRef
 from walkforward_operator.cluster.fence import Quiet
 from walkforward_operator.ledger import LedgerBook
@@ -60,12 +61,13 @@ def test_records_form_a_chain() -> None:
 
 def test_asked_for_again_and_again_it_is_written_once() -> None:
     async def main() -> None:
-        store, woken = Objects(), Woken()
-        ledger = book(store)
+        store, woken, metrics = Objects(), Woken(), Metrics()
+        ledger = book(store, metrics)
         for _ in range(5):
             ledger.add(FX, entry(1), wake=woken)
             await asyncio.sleep(0.5)
         assert len(records(store)) == 1
+        assert b"ledger_write_errors_total 0" in metrics.render(), "nor is it tried"
 
     run_virtual(main())
 
@@ -84,6 +86,47 @@ def test_a_new_process_goes_on_where_the_chain_ends() -> None:
         assert second.view(FX, wake=woken).stored == 3
         found = records(store)
         assert [record["seq"] for record in found] == [1, 2, 3]
+        assert found[2]["previous"] == digest(store.objects[f"{FOLDER}00000002.json"])
+
+    run_virtual(main())
+
+
+def test_a_new_process_need_not_be_told_what_is_stored() -> None:
+    async def main() -> None:
+        store, woken = Objects(), Woken()
+        first = book(store)
+        for seq in (1, 2):
+            first.add(FX, entry(seq), wake=woken)
+        await asyncio.sleep(1)
+        second = book(store)
+        second.add(FX, entry(3), wake=woken)
+        await asyncio.sleep(1)
+        assert [record["seq"] for record in records(store)] == [1, 2, 3]
+        assert records(store)[2]["previous"] == digest(store.objects[f"{FOLDER}00000002.json"])
+
+    run_virtual(main())
+
+
+def test_what_another_process_has_written_meanwhile_stands_and_the_chain_goes_on() -> None:
+    class Shared(Objects):
+        async def create(self, uri: str, data: bytes) -> bool:
+            if self.objects.get(uri, data) != data:
+                raise AlreadyExists(f"{uri}: other bytes are there")
+            return await super().create(uri, data)
+
+    async def main() -> None:
+        store, woken = Shared(), Woken()
+        one, other = book(store), book(store)
+        one.add(FX, entry(1), wake=woken)
+        await asyncio.sleep(1)
+        other.add(FX, entry(2, weight=25), wake=woken)
+        await asyncio.sleep(1)
+        for seq in (2, 3):
+            one.add(FX, entry(seq, weight=50), wake=woken)
+        await asyncio.sleep(10)
+        assert one.view(FX, wake=woken).stored == 3
+        found = records(store)
+        assert [record["body"] for record in found] == [{"weight": 5}, {"weight": 25}, {"weight": 50}]
         assert found[2]["previous"] == digest(store.objects[f"{FOLDER}00000002.json"])
 
     run_virtual(main())

@@ -66,14 +66,14 @@ class Totals(Document, frozen=True, kw_only=True):
     open: dict[str, Snapshot] = {}
 
     def absorb(self, stats: StatsDocument, *, phase_from: int) -> Totals:
-        """Return the totals with a poll's answer in them; ``self`` where it is not newer, or its source is closed.
+        """Return the totals with a poll's answer in them; ``self`` where it is not newer. Closed sources the bank keeps away.
 
         Rows of generations before the walk (and the server's own fold, generation 0) do not belong to it; neither do outcomes of
         another plan. Rows of the walk before generation ``phase_from`` are added up in generation 0.
         """
         source = source_of(stats.pod_uid, stats.boot)
         known = self.open.get(source)
-        if source in self.closed.sources or (known is not None and known.seq >= stats.seq):
+        if known is not None and known.seq >= stats.seq:
             return self
         snapshot = Snapshot(
             seq=stats.seq,
