@@ -20,6 +20,15 @@ FX = RolloutRef(namespace="prod", name="fx", uid="u1")
 FOLDER = "s3://ledger/x/rollouts/prod/fx/u1/"
 
 
+class Shared(Objects):
+    """Answers where other bytes are there, as a real store does."""
+
+    async def create(self, uri: str, data: bytes) -> bool:
+        if self.objects.get(uri, data) != data:
+            raise AlreadyExists(f"{uri}: other bytes are there")
+        return await super().create(uri, data)
+
+
 class Woken:
     count = 0
 
@@ -61,7 +70,7 @@ def test_records_form_a_chain() -> None:
 
 def test_asked_for_again_and_again_it_is_written_once() -> None:
     async def main() -> None:
-        store, woken, metrics = Objects(), Woken(), Metrics()
+        store, woken, metrics = Shared(), Woken(), Metrics()
         ledger = book(store, metrics)
         for _ in range(5):
             ledger.add(FX, entry(1), wake=woken)
@@ -108,12 +117,6 @@ def test_a_new_process_need_not_be_told_what_is_stored() -> None:
 
 
 def test_what_another_process_has_written_meanwhile_stands_and_the_chain_goes_on() -> None:
-    class Shared(Objects):
-        async def create(self, uri: str, data: bytes) -> bool:
-            if self.objects.get(uri, data) != data:
-                raise AlreadyExists(f"{uri}: other bytes are there")
-            return await super().create(uri, data)
-
     async def main() -> None:
         store, woken = Shared(), Woken()
         one, other = book(store), book(store)

@@ -101,6 +101,27 @@ def test_an_edit_while_it_is_deleted_is_put_right(world: World) -> None:
     assert world.document.weight == 0
 
 
+def test_an_edit_while_a_pod_is_waited_for_is_put_right_too(world: World) -> None:
+    next(iter(world.pods.values())).follows = False
+    delete(world)
+    world.reconcile()
+    world.tick()
+    assert world.document.candidate is None
+    world.rewrite(candidate=bundle("v2").ref, weight=50)
+    world.tick()
+    assert (world.document.candidate, world.document.weight) == (None, 0)
+
+
+def test_a_document_of_another_rollout_is_left_alone(world: World) -> None:
+    world.stored.owner = other = "22222222-2222-2222-2222-222222222222"
+    world.living_owners[other] = "another"
+    text = world.stored.text
+    delete(world)
+    world.settle()
+    assert world.gone
+    assert world.stored.text == text
+
+
 def test_the_document_is_gone_already(world: World) -> None:
     world.stored = None
     delete(world)

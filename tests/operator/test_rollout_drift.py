@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from rollout_world import World, bundle, spec_of
+from rollout_world import UID, World, bundle, spec_of
 
 from walkforward_core.bundle import Verdict
-from walkforward_core.routing import Abort
+from walkforward_core.routing import NO_SALT, Abort
 from walkforward_operator.rollout.clock import stamp
 
 STRATEGY = {
@@ -93,6 +93,25 @@ def test_an_abort_of_another_candidate_is_put_right() -> None:
     assert "RouteDrift" in world.reasons()
 
 
+def test_an_abort_of_another_candidate_is_not_taken_for_the_one_that_is_asked_for() -> None:
+    world = at(25)
+    digest = world.status.walk.model.digest
+    rest = {"candidate": None, "weight": 0, "shadow": False, "salt": NO_SALT, "exposure_not_after": None, "measure": None}
+    world.rewrite(**rest, abort=Abort(candidate="sha256:other", reason="Because", at=stamp(world.now)))
+    world.annotate("abort", id="1")
+    world.reconcile()
+    assert world.document.abort.candidate == digest
+
+
+def test_an_end_of_exposure_in_the_document_is_no_verdict_on_the_candidate() -> None:
+    world = at(25)
+    digest = world.status.walk.model.digest
+    world.rewrite(weight=0, abort=Abort(candidate=digest, reason="ExposureExpired", at=stamp(world.now)))
+    world.reconcile()
+    assert world.status.history[0].reason == "ExposureExpired"
+    assert world.status.quarantine == ()
+
+
 def test_another_stable_model_is_put_right() -> None:
     world = at(25)
     world.rewrite(stable=bundle("v0").ref)
@@ -153,6 +172,34 @@ def test_a_document_that_was_lowered_and_then_deleted_is_an_abort() -> None:
     world.settle()
     assert world.document.weight == 0
     assert world.status.reason == "ManualRoute"
+
+
+@pytest.mark.parametrize("pods", ["one lags", "none"])
+def test_a_document_that_is_gone_comes_back_only_where_every_pod_has_it(pods: str) -> None:
+    world = at(25)
+    for pod in list(world.pods.values())[: 1 if pods == "one lags" else None]:
+        pod.follows, pod.applied, pod.ready = False, None, pods == "one lags"
+    world.stored = None
+    world.reconcile()
+    assert world.document.weight == 0
+    assert world.document.abort.reason == "ManualRoute"
+
+
+def test_an_older_number_alone_is_put_right() -> None:
+    world = at(25)
+    generation = world.document.generation
+    world.rewrite(generation=1)
+    world.settle()
+    assert world.document.generation == generation + 1
+    assert "RouteDrift" in world.reasons()
+
+
+def test_a_document_that_names_an_owner_who_is_gone_is_taken_back() -> None:
+    world = at(25)
+    world.stored.owner = "22222222-2222-2222-2222-222222222222"
+    world.settle()
+    assert world.stored.owner == UID
+    assert world.document.weight == 25
 
 
 def test_a_document_that_cannot_be_read_is_written_again() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 from rollout_world import HOUR, MINUTE, World, bundle, spec_of
 
 from walkforward_core.bundle import Verdict
+from walkforward_core.documents import encode
 from walkforward_operator.rollout.actions import parse
 from walkforward_operator.rollout.status import ActionOutcome
 
@@ -308,6 +310,15 @@ def test_the_approval_of_one_candidate_is_none_of_the_next(world: World) -> None
     world.until("AwaitingApproval")
     assert world.status.approval.candidate == "v3"
     assert world.status.approval.by == ""
+
+
+def test_an_approval_of_another_candidate_in_the_status_opens_nothing(world: World) -> None:
+    asking(world)
+    left = structs.replace(world.status.approval, candidate="v0", by="ann")
+    world.status_text = encode(structs.replace(world.status, approval=left))
+    world.run(10 * MINUTE, every=MINUTE)
+    assert world.document.weight == 5
+    assert (world.status.approval.candidate, world.status.approval.by) == ("v2", "")
 
 
 def test_the_first_model_is_approved_as_bootstrap() -> None:

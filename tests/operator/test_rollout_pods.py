@@ -164,6 +164,14 @@ def test_one_pod_that_refuses_it_ends_the_walk(weight: int) -> None:
     assert pod(world, 2).name in world.status.message
 
 
+def test_a_pod_that_is_not_ready_is_heard_when_it_refuses_too() -> None:
+    world = at_five()
+    pod(world, 2).states["v2"] = ModelState.REFUSED
+    pod(world, 2).ready = False
+    world.reconcile()
+    assert world.document.abort.reason == "CandidateCrashed"
+
+
 def test_one_death_replaces_the_pod_a_second_one_ends_the_walk() -> None:
     world = at_five()
     pod(world).states["v2"] = ModelState.TRIPPED
@@ -205,6 +213,14 @@ def test_a_server_that_crashes_again_and_again_ends_the_walk_also_while_paused(*
     world.reconcile()
     assert world.document.weight == 0
     assert world.status.rollback.reason == "ServerCrashed"
+
+
+def test_a_pod_on_its_way_out_accuses_nobody() -> None:
+    world = at_five()
+    pod(world).crash_looping = pod(world).terminating = True
+    pod(world).states["v2"] = ModelState.REFUSED
+    world.tick()
+    assert world.document.weight == 5
 
 
 def test_a_crash_in_the_watch_goes_back_to_the_previous_model() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 from rollout_world import HOUR, MINUTE, UID, Stored, World, bundle, conditions, spec_of
 
 from walkforward_core.bundle import DecisionKind, Horizon, Verdict
+from walkforward_core.documents import encode
 from walkforward_core.pods import ModelState
 from walkforward_core.routing import RolloutRef, RoutingDocument, WithoutModel, salt_for
 from walkforward_operator.rollout.model import Source
@@ -102,6 +104,53 @@ def test_a_first_model_below_the_gate_on_its_manifest_never_goes_live() -> None:
     assert world.status.phase == "RolledBack"
     assert world.status.reason == "OfflineAucFailed"
     assert world.stored is None
+
+
+def test_a_first_model_whose_manifest_shows_nothing_never_goes_live() -> None:
+    world = World(spec_of(gates={"psi": {}, "offlineAuc": {"min": 0.6}}))
+    world.verdicts["offlineAuc"] = Verdict.NO_DATA
+    world.publish(bundle("v1"))
+    world.settle()
+    assert (world.status.phase, world.status.reason) == ("Pending", "GatesWait")
+    assert world.stored is None
+    world.verdicts["offlineAuc"] = Verdict.PASS
+    world.settle()
+    assert world.document.stable.version == "v1"
+
+
+def test_the_next_first_model_waits_until_the_refused_one_is_gone_from_every_pod() -> None:
+    world = World()
+    for pod in world.pods.values():
+        pod.states["v1"] = ModelState.REFUSED
+    world.publish(bundle("v1"))
+    world.settle(limit=60)
+    world.status_text = encode(structs.replace(world.status, rollback=structs.replace(world.status.rollback, verified_at=None)))
+    slow = next(iter(world.pods.values()))
+    slow.applied = None
+    slow.follows = False
+    world.publish(bundle("v2"))
+    world.tick(10)
+    assert world.status.walk is None
+    assert world.document.stable is None
+    slow.follows = True
+    world.settle()
+    assert world.document.stable.version == "v2"
+
+
+def test_a_rejected_first_model_does_not_push_aside_the_one_that_is_asked_for() -> None:
+    world = World(spec_of(approval={"required": True}))
+    rejected = bundle("v1")
+    world.publish(rejected)
+    world.settle()
+    world.annotate("abort", id="1")
+    world.settle()
+    world.publish(bundle("v2"))
+    world.settle()
+    assert world.status.approval.candidate == "v2"
+    world.publish(rejected)
+    world.annotate("approve", id="2", candidate="v2", phase="Bootstrap")
+    world.settle()
+    assert world.document.stable.version == "v2"
 
 
 # a walk begins

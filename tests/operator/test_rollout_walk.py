@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+from typing import TYPE_CHECKING
+
 import pytest
 from rollout_world import HOUR, MINUTE, World, bundle, conditions, spec_of
 
 from walkforward_core.bundle import Verdict
+from walkforward_core.pods import ModelState
+from walkforward_operator.rollout.clock import millis
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def test_from_nothing_to_promoted() -> None:
@@ -69,6 +77,39 @@ def test_a_failing_gate_brings_stable_back(gate: str, reason: str, weight: int |
     writes = world.document_writes
     world.run(HOUR, every=MINUTE)
     assert world.document_writes == writes, "a quarantined candidate is not tried again"
+
+
+def a_pod_refuses(world: World) -> None:
+    next(iter(world.pods.values())).states["v2"] = ModelState.REFUSED
+
+
+def the_hold_expires(world: World) -> None:
+    world.now = millis(world.status.walk.deadline)
+
+
+CAUSES: dict[str, Callable[[World], None]] = {
+    "Aborted": lambda world: world.annotate("abort", id="1"),
+    "CandidateCrashed": a_pod_refuses,
+    "HoldExpired": the_hold_expires,
+    "ManualRoute": lambda world: world.rewrite(weight=1),
+    "PsiFailed": lambda world: world.verdicts.update(psi=Verdict.FAIL),
+}
+"""What ends a walk, in the order that is promised."""
+
+
+@pytest.mark.parametrize("reasons", [*combinations(CAUSES, 1), *combinations(CAUSES, 2), tuple(CAUSES)], ids="+".join)
+def test_of_several_ends_at_once_the_first_in_order_is_told(reasons: tuple[str, ...]) -> None:
+    world = World()
+    world.go_live()
+    world.publish(bundle("v2"))
+    world.passing()
+    world.until_weight(25)
+    for reason in reasons:
+        CAUSES[reason](world)
+    assert world.reconcile().first
+    assert (world.document.abort.reason, world.document.weight) == (reasons[0], 0)
+    if reasons[0] == "Aborted":
+        assert [action.outcome for action in world.status.actions] == ["Done"]
 
 
 def test_idle_means_no_write_at_all() -> None:

@@ -59,6 +59,32 @@ async def test_split_is_the_contract_s_hash(server: Running, tmp_path: Path) -> 
     assert fewer < {key for key, arm in arms.items() if arm == "candidate"}
 
 
+async def test_the_border_of_the_split_is_exact(server: Running, tmp_path: Path) -> None:
+    a, b = two(tmp_path / "store")
+    salt = salt_for("uid", b.ref.digest)
+    client = server.client()
+
+    async def arm_of(place: int) -> str:
+        key = next(key for key in (f"c{number}" for number in itertools.count()) if bucket(key, salt) == place)
+        return (await server.infer(ROW, via=client, client=key)).json["parameters"]["arm"]
+
+    # without a weight nobody, not even the first bucket; with all of it everybody, also the last
+    for generation, (weight, inside, outside) in enumerate(((0, None, 0), (25, 2499, 2500), (100, 9999, None)), start=1):
+        await server.apply(routing(generation=generation, stable=a.ref, candidate=b.ref, weight=weight, shadow=True, salt=salt))
+        assert inside is None or await arm_of(inside) == "candidate"
+        assert outside is None or await arm_of(outside) == "stable"
+
+
+async def test_each_walk_draws_its_keys_anew(server: Running, tmp_path: Path) -> None:
+    a, b = two(tmp_path / "store")
+    client = server.client()
+    for generation, salt in enumerate((salt_for("uid", "one"), salt_for("uid", "two"), salt_for("uid", "one")), start=1):
+        await server.apply(routing(generation=generation, stable=a.ref, candidate=b.ref, weight=50, shadow=True, salt=salt))
+        for key in (f"c{number}" for number in range(40)):
+            answer = (await server.infer(ROW, via=client, client=key)).json["parameters"]
+            assert answer["arm"] == ("candidate" if bucket(key, salt) < 5000 else "stable")
+
+
 @pytest.mark.parametrize("split", list(SplitBy))
 async def test_every_parameter_can_be_split_by(server: Running, tmp_path: Path, split: SplitBy) -> None:
     a, b = two(tmp_path / "store")
