@@ -210,7 +210,8 @@ def test_a_document_that_cannot_be_read_is_written_again() -> None:
     assert world.status.routing.drift == 1
 
 
-def test_a_step_that_was_lowered_before_it_was_seen_is_not_made_again() -> None:
+@pytest.mark.parametrize("weight", [0, 10])
+def test_a_step_that_was_lowered_before_it_was_seen_is_not_made_again(weight: int) -> None:
     world = at(5)
     world.passing()
     world.settle()
@@ -219,7 +220,7 @@ def test_a_step_that_was_lowered_before_it_was_seen_is_not_made_again() -> None:
     decision = world.decide()
     world._carry_out(decision)
     assert world.document.weight == 25
-    world.rewrite(weight=0)
+    world.rewrite(weight=weight)
     world.settle()
     assert world.document.weight == 0
     assert world.status.reason == "ManualRoute"

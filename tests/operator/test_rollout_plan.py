@@ -34,6 +34,7 @@ NO_SHADOW = {"phases": [{"weight": 5, "duration": "30m"}, {"weight": 100, "durat
         ({"gates": {"psi": {"dryRun": True}, "errorRate": {}}}, 1, {"errorRate"}),
         # the manifest is judged at every step
         ({"gates": {"offlineAuc": {}, "latency": {}}}, 0, {"offlineAuc"}),
+        ({"gates": {"offlineAuc": {}, "latency": {}}}, 2, {"offlineAuc", "latency"}),
         # without a shadow there is nothing to leave but the preparation
         ({"strategy": NO_SHADOW, "gates": {"psi": {}, "errorRate": {}, "latency": {}}}, 0, set()),
         ({"strategy": NO_SHADOW, "gates": {"psi": {}, "errorRate": {}, "latency": {}}}, 1, {"psi", "errorRate", "latency"}),

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import pytest
+from msgspec import structs
 from rollout_world import HOUR, MINUTE, SECOND, World, bundle, conditions, spec_of
 
 from walkforward_core.bundle import Verdict
 from walkforward_core.pods import ModelState
 from walkforward_operator.rollout.verify import soaked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from walkforward_operator.rollout.model import Pod
 
 STRATEGY = {"shadow": {}, "phases": [{"weight": 5, "duration": "30m"}, {"weight": 100, "duration": "30m"}]}
 
@@ -132,6 +141,38 @@ def test_a_pod_that_no_longer_answers_is_not_verified() -> None:
     world.run(45 * MINUTE, every=MINUTE)
     assert world.document.weight == 5
     assert "has not answered" in world.status.message
+
+
+def of_another_bundle(found: Pod) -> Pod:
+    models = {**found.report.models, "v2": structs.replace(found.report.models["v2"], digest="sha256:other")}
+    return replace(found, report=structs.replace(found.report, models=models))
+
+
+@pytest.mark.parametrize(
+    ("say", "lack"),
+    [
+        (lambda found: replace(found, report_age_ms=30_000), ""),
+        (lambda found: replace(found, report_age_ms=30_001), "no longer answers"),
+        (of_another_bundle, "does not know v2"),
+    ],
+    ids=["fresh", "old", "another bundle"],
+)
+def test_a_word_that_is_old_or_of_another_bundle_verifies_nothing(say: Callable[[Pod], Pod], lack: str) -> None:
+    world = at_five()
+    seen = world._pod
+    world._pod = lambda one: say(seen(one))
+    world.tick()
+    assert (world.status.walk.soak_since is None) == bool(lack)
+    assert lack in world.status.message
+
+
+def test_in_the_watch_every_pod_keeps_the_previous_model_warm() -> None:
+    world = at_five()
+    world.until("Watching")
+    pod(world).states["v1"] = ModelState.LOADING
+    world.tick()
+    assert world.status.walk.soak_since is None
+    assert "v1 is Loading" in world.status.message
 
 
 def test_terminating_and_unready_pods_are_not_waited_for() -> None:
