@@ -337,6 +337,18 @@ def test_a_rejected_model_trained_again_is_still_rejected(world: World) -> None:
     assert [one.version for one in world.status.quarantine] == ["v2"]
 
 
+def test_a_rejected_model_with_another_threshold_may_be_walked(world: World) -> None:
+    walking(world)
+    world.verdicts["psi"] = Verdict.FAIL
+    world.settle()
+    assert world.status.phase == "RolledBack"
+    world.verdicts.clear()
+    walking_again = bundle("v3", model="v2", threshold=0.6)
+    world.publish(walking_again)
+    world.settle()
+    assert world.document.candidate == walking_again.ref
+
+
 def test_what_the_next_candidate_waits_for_is_said_although_the_last_was_rejected(world: World) -> None:
     walking(world)
     world.verdicts["psi"] = Verdict.FAIL
