@@ -237,7 +237,7 @@ class Banking(RuleBasedStateMachine):
         assert evidence.sources == len(self.known)
 
 
-Banking.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+Banking.TestCase.settings = settings(max_examples=200, stateful_step_count=40)
 TestBanking = Banking.TestCase
 
 

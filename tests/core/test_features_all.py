@@ -60,7 +60,7 @@ def test_a_shorter_lookback_would_not_do(name: str) -> None:
     assert np.isnan(short[-1])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     seed=st.integers(0, 10_000), start=st.integers(0, 150), names=st.sampled_from([SETS[name] for name in SETS if name != "DRIFT_ROBUST_7"])
 )
@@ -90,7 +90,7 @@ def test_a_market_that_does_not_move_is_neutral(price: float, volume: float) -> 
     assert row == pytest.approx({name: NEUTRAL.get(name, 0.0) for name in names}, abs=1e-12)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000), level=st.floats(-5, 9), scale=st.sampled_from([0.0, 1e-9, 1e-3, 0.5]), still=st.integers(0, 300))
 def test_finite_for_finite_positive_prices(seed: int, level: float, scale: float, still: int) -> None:
     """A level from 0.00001 to a billion, moves from none to doubling, any part of it standing still, without volume there."""

@@ -35,7 +35,6 @@ def windows(values: np.ndarray, window: int) -> list[np.ndarray]:
     return [values[end - window : end] for end in range(window, len(values) + 1)]
 
 
-@settings(max_examples=60, deadline=None)
 @given(rows)
 def test_windows(drawn: tuple[int, int, bool]) -> None:
     seed, window, ties = drawn
@@ -54,7 +53,7 @@ def test_windows(drawn: tuple[int, int, bool]) -> None:
         np.testing.assert_allclose(found[window - 1 :], expected, rtol=1e-10, atol=1e-10)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rows, st.integers(1, 12))
 def test_the_smallest_of_a_window_without_what_is_missing(drawn: tuple[int, int, bool], count: int) -> None:
     seed, window, ties = drawn
@@ -67,7 +66,7 @@ def test_the_smallest_of_a_window_without_what_is_missing(drawn: tuple[int, int,
         assert np.isnan(row[len(expected) :]).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rows)
 def test_moments_of_what_is_known(drawn: tuple[int, int, bool]) -> None:
     seed, window, ties = drawn
@@ -81,7 +80,7 @@ def test_moments_of_what_is_known(drawn: tuple[int, int, bool]) -> None:
             np.testing.assert_allclose([mean[at], spread[at]], [there.mean(), there.std()], rtol=1e-9, atol=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.floats(0.05, 0.9))
 def test_decayed_is_the_weighted_mean_of_its_window(seed: int, keep: float) -> None:
     values, window = series(seed, ties=False), reach(keep)

@@ -192,7 +192,7 @@ IN_TALIB = {
 """Their second opinion is in test_features_talib.py; of ``di_14`` below."""
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 10_000), row=st.integers(101, 139))
 def test_the_recipe_ohlcv_keeps_its_bits(seed: int, row: int) -> None:
     bars = random_bars(seed, 140)
@@ -202,7 +202,7 @@ def test_the_recipe_ohlcv_keeps_its_bits(seed: int, row: int) -> None:
     assert found == {name: float(EXACT[name](bars, row)).hex() for name in OHLCV}
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 10_000), row=st.integers(210, 259))
 def test_the_other_features_of_bars(seed: int, row: int) -> None:
     bars = random_bars(seed, 260)

@@ -112,7 +112,7 @@ def test_a_mid_that_does_not_move_is_neutral() -> None:
     assert row[6] == 0.0
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(seed=st.integers(0, 10_000), start=st.integers(0, 300), missing=st.sampled_from([0.0, 0.01, 0.03]))
 def test_a_client_with_the_last_day_has_the_trainers_bits(seed: int, start: int, missing: float) -> None:
     samples = random_samples(seed, 2_000, missing=missing)

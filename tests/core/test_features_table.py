@@ -22,7 +22,7 @@ def random_bars(seed: int, count: int) -> Bars:
     return Bars(time=time, open=start, high=high, low=low, close=close, volume=rng.integers(0, 5_000, count).astype(float))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), count=st.integers(102, 400), data=st.data())
 def test_a_row_computed_from_its_lookback_alone_has_the_same_bits(seed: int, count: int, data: st.DataObject) -> None:
     bars = random_bars(seed, count)
@@ -34,7 +34,7 @@ def test_a_row_computed_from_its_lookback_alone_has_the_same_bits(seed: int, cou
     assert latest(bars, OHLCV).tobytes() == whole[-1].tobytes()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000), cut=st.integers(101, 250))
 def test_no_feature_reads_a_later_bar(seed: int, cut: int) -> None:
     bars, other = random_bars(seed, 300), random_bars(seed + 1, 300)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from walkforward_core.features import Bounds, rolling_winsorised
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), window=st.integers(2, 60), percent=st.sampled_from([0.0, 0.5, 5.0, 25.0, 49.0]))
 def test_bounds_are_quantiles_of_the_rows_before(seed: int, window: int, percent: float) -> None:
     rng = np.random.default_rng(seed)

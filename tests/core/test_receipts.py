@@ -27,7 +27,6 @@ TOKENS = st.one_of(st.none(), st.binary(min_size=1, max_size=40))
 
 
 @given(token=TOKENS, identity=st.text(max_size=40), row=st.binary(max_size=400), base=st.one_of(st.none(), st.floats(-1, 1)))
-@settings(deadline=None, max_examples=60)
 def test_comes_back_as_it_went(token: bytes | None, identity: str, row: bytes, base: float | None) -> None:
     receipt = Receipt(
         **{**{name: getattr(RECEIPT, name) for name in Receipt.__struct_fields__}, "id": identity, "row": row, "base_position": base}
@@ -38,7 +37,7 @@ def test_comes_back_as_it_went(token: bytes | None, identity: str, row: bytes, b
 
 
 @given(position=st.integers(0, 10_000), flip=st.integers(1, 255), token=TOKENS)
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_every_changed_byte_is_noticed(position: int, flip: int, token: bytes | None) -> None:
     text = seal(RECEIPT, token)
     raw = bytearray(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
@@ -57,7 +56,7 @@ def test_a_signature_cannot_be_made_or_dropped_without_the_token() -> None:
 
 
 @given(text=st.text(max_size=300))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_anything_else_is_refused_with_a_reason(text: str) -> None:
     with pytest.raises(DocumentError, match="receipt"):
         unseal(text, None)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from virtual_time import run_virtual
 
@@ -190,7 +190,6 @@ def test_metrics_tell_success_and_error() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.sampled_from([ONE, TWO])), max_size=30), st.floats(0, 3))
-@settings(max_examples=60, deadline=None)
 def test_a_key_is_always_looked_at_after_its_last_event(events: list[tuple[float, Key]], takes: float) -> None:
     async def main() -> None:
         work = Recorder(takes=takes)

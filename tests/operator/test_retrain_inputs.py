@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 from fake_cluster import Crash
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from retrain_world import World
 from retrains import HOUR, MINUTE, NOW, manual, spec
@@ -89,7 +89,6 @@ def test_nothing_said_is_nothing_overridden() -> None:
     assert parse("", "a") == parse("# later\n", "a") == {}
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:

@@ -413,7 +413,6 @@ TestRolloutModel = RolloutMachine.TestCase
 TestRolloutModel.settings = settings(
     max_examples=70,
     stateful_step_count=25,
-    deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
     print_blob=True,

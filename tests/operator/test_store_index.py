@@ -18,7 +18,7 @@ STEPS = st.tuples(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(steps=st.lists(STEPS, max_size=25), wanted=LABELS)
 def test_the_index_is_never_wrong(steps: list[tuple[Kind, str, str, dict[str, str], bool]], wanted: dict[str, str]) -> None:
     store = Store()

@@ -105,7 +105,7 @@ GET = b"GET /g HTTP/1.1\r\nHost: h\r\n\r\n"
     ),
     cuts=st.lists(st.integers(0, 3000), max_size=12),
 )
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_any_cutting_of_a_pipeline_gives_the_same_answers(messages: list[bytes], cuts: list[int]) -> None:
     stream = b"".join(messages)
     whole, pieces = connection(), connection()
@@ -121,7 +121,7 @@ def test_any_cutting_of_a_pipeline_gives_the_same_answers(messages: list[bytes],
 
 
 @given(data=st.lists(st.binary(max_size=200), max_size=5))
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_garbage_is_answered_or_ignored_but_never_raises(data: list[bytes]) -> None:
     _, protocol, wire = connection()
     for part in data:
@@ -132,7 +132,7 @@ def test_garbage_is_answered_or_ignored_but_never_raises(data: list[bytes]) -> N
 
 
 @given(base=st.just(post(b'{"a":1}', "X-Y: z")), place=st.integers(0, 200), value=st.integers(0, 255), cut=st.integers(1, 200))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_damaged_requests_are_answered_in_order_or_end_the_connection(base: bytes, place: int, value: int, cut: int) -> None:
     data = bytearray(base + GET)
     data[place % len(data)] = value
@@ -303,7 +303,7 @@ SPEC = TensorSpec.of("X", ("a", "b", "c"), allow_nan=False)
     tail=st.binary(max_size=40),
     header=st.one_of(st.none(), st.integers(0, 300)),
 )
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_every_body_is_rows_or_a_reason(value: Any, tail: bytes, header: int | None) -> None:
     body = json.dumps(value, allow_nan=False, default=str).encode() if _plain(value) else str(value).encode()
     try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from bundles import make_bundle
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from server_harness import HOUR, T0, measure, routing, running
 
@@ -187,7 +187,6 @@ async def test_outcomes_do_not_hold_clients_up(server: Running, tmp_path: Path) 
 @given(
     outcomes=st.lists(st.tuples(st.integers(0, 3000), st.floats(-1, 1), st.floats(-1, 1)), min_size=1, max_size=400),
 )
-@settings(deadline=None, max_examples=60)
 def test_table_is_exact_at_every_level(outcomes: list[tuple[int, float, float]]) -> None:
     base = 5 * HOUR
     table = OutcomeTable("p", "s", "c", base)

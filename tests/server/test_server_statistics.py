@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 from bundles import make_bundle, score
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from server_harness import HOUR, T0, measure, routing, running
 
@@ -228,7 +228,6 @@ async def test_latency_slices_are_of_closed_ones_only(server: Running, tmp_path:
 
 
 @given(st.lists(st.tuples(st.floats(1, 2e7), st.floats(0, 100)), max_size=200), st.floats(10, 1e7))
-@settings(deadline=None, max_examples=60)
 def test_latency_state_equals_its_definition(samples: list[tuple[float, float]], limit: float) -> None:
     samples = sorted(samples, key=lambda sample: sample[1])
     counters = LatencyCounters(limit, 0.5)

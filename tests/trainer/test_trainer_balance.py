@@ -40,7 +40,6 @@ def shares(p: np.ndarray) -> np.ndarray:
     return np.bincount(p.argmax(axis=1), minlength=3) / len(p)
 
 
-@settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10_000), count=st.integers(1, 400), wanted=st.floats(0.0, 0.3), ties=st.booleans())
 @example(seed=8530, count=79, wanted=0.046875, ties=True)
 def test_neutral_wins_as_many_rows_as_asked_where_that_is_possible(seed: int, count: int, wanted: float, *, ties: bool) -> None:
@@ -56,7 +55,7 @@ def test_neutral_wins_as_many_rows_as_asked_where_that_is_possible(seed: int, co
     assert abs(won - wanted) <= nearest + 1e-9, "another factor comes nearer"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), wanted=st.floats(0.0, 1.0))
 def test_it_never_adds_to_down_or_up(seed: int, wanted: float) -> None:
     p = probabilities(seed, 100)

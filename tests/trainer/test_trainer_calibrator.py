@@ -61,7 +61,7 @@ def test_the_newest_fifty_weigh_three_times_as_much() -> None:
 
 
 @given(values=st.lists(st.floats(-1, 1), min_size=1, max_size=80), recent_n=st.integers(0, 80))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_average_is_a_weighted_mean_of_what_was_paid(values: list[float], recent_n: int) -> None:
     """Unrolled: value i has weight w_i · Π(1 - w_j) over all later j; the first has what is left."""
     recent = np.arange(len(values)) >= len(values) - recent_n

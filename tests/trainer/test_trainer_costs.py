@@ -93,7 +93,7 @@ def test_the_spec_s_own_rule_of_caution_stands_before_the_recipe_s(tmp_path: Pat
 
 
 @given(first=st.integers(0, 2_000), more=st.integers(0, 2_000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_caution_never_rises_and_stays_in_its_limits(first: int, more: int) -> None:
     rule = SlippageByTrades()
     assert rule.initial >= caution(rule, first) >= caution(rule, first + more) >= rule.min
@@ -129,7 +129,7 @@ def test_the_newest_calibration_at_or_before_as_of(tmp_path: Path) -> None:
 
 
 @given(times=st.lists(st.integers(0, 4_000_000_000_000), min_size=1, max_size=6, unique=True), as_of_ms=st.integers(0, 4_000_000_000_000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_later_calibration_is_never_opened(tmp_path_factory: pytest.TempPathFactory, times: list[int], as_of_ms: int) -> None:
     at = tmp_path_factory.mktemp("models")
     for number, when in enumerate(times):

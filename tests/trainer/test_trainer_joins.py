@@ -58,7 +58,7 @@ def test_values_are_those_published_last(tmp_path: Path) -> None:
         assert rows.x[row, -2] == np.float32(vix[published <= rows.t0[row]][-1])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.integers(0, 60), unique=True, max_size=20), st.lists(st.integers(0, 60), max_size=20))
 def test_the_as_of_join_is_that_of_polars(published: list[int], time: list[int]) -> None:
     published.sort()

@@ -30,7 +30,7 @@ def naive_risk(bars: Bars, row: int, target: Target) -> float:
     return float(reach > target.threshold * returns.std() * np.sqrt(target.horizon_bars))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 1_000), horizon=st.integers(1, 12), threshold=st.floats(0.5, 2.0))
 def test_risk_is_the_larger_excursion(seed: int, horizon: int, threshold: float) -> None:
     bars = random_bars(seed, 180)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 START = 1_704_067_200_000
 FORMATS = ("parquet", "csv", "feather", "jsonl")
-BOUNDED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+BOUNDED = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 
 def load(data: bytes, kind: str, **changes: Any) -> RawBars | RunError:

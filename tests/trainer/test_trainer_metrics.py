@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 DAY = 86_400_000
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), count=st.integers(2, 300), ties=st.booleans())
 def test_auc_and_losses_equal_scikit_learn(seed: int, count: int, *, ties: bool) -> None:
     from sklearn.metrics import brier_score_loss, roc_auc_score
@@ -100,7 +100,7 @@ def test_precision_at_k_is_a_mean_over_days_and_ties_go_to_the_earlier_row() -> 
     assert precision_at_k(y, score, time, 99) == pytest.approx((2 / 3 + 1 / 2) / 2)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), count=st.integers(1, 120), k=st.integers(1, 9))
 def test_precision_at_k_is_its_definition_day_by_day(seed: int, count: int, k: int) -> None:
     rng = np.random.default_rng(seed)
@@ -202,7 +202,7 @@ def test_the_table_of_a_filter() -> None:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), count=st.integers(2, 3), weighted=st.booleans())
 def test_metrics_of_classes_equal_scikit_learn(seed: int, count: int, *, weighted: bool) -> None:
     from sklearn import metrics as theirs

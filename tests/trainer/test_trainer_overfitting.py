@@ -27,7 +27,7 @@ def returns(seed: int, count: int) -> np.ndarray:
     return rng.standard_t(5, count) * 0.01 + rng.normal(0, 0.002)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), count=st.integers(30, 400), trials=st.integers(1, 500), variance=st.floats(0, 0.05))
 def test_psr_dsr_and_track_record_equal_purgedcv(seed: int, count: int, trials: int, variance: float) -> None:
     net = returns(seed, count)
@@ -77,7 +77,7 @@ def test_without_skill_no_track_record_is_long_enough() -> None:
     assert track_record(Moments(0.2, 0.0, 3.0), benchmark=0.2) == math.inf
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(seed=st.integers(0, 10_000), trials=st.integers(2, 9), ties=st.booleans())
 def test_pbo_equals_purgedcv(seed: int, trials: int, *, ties: bool) -> None:
     rng = np.random.default_rng(seed)
@@ -131,7 +131,7 @@ def test_kelly_of_coins_and_of_a_normal_return() -> None:
     assert math.isnan(kelly_continuous(np.ones(4)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(wins=st.integers(0, 200), more=st.integers(1, 200))
 @example(wins=0, more=5)
 def test_the_lower_bound_is_wilsons(wins: int, more: int) -> None:

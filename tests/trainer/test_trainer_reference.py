@@ -14,7 +14,7 @@ from walkforward_trainer.reference import make_reference, null_windows, psi, qua
 SEEDS = st.integers(0, 10_000)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=SEEDS, count=st.integers(1, 400), digits=st.integers(0, 6))
 def test_edges_lie_between_values_and_divide_into_tenths(seed: int, count: int, digits: int) -> None:
     column = np.round(np.random.default_rng(seed).normal(size=count), digits).astype(np.float32)
@@ -47,7 +47,7 @@ def test_continuous_columns_have_equal_bins() -> None:
     assert (reference.features[0].min, reference.features[0].max) == (float(column.min()), float(column.max()))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=SEEDS)
 def test_counts_and_psi_are_those_of_core(seed: int) -> None:
     rng = np.random.default_rng(seed)

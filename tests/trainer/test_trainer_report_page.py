@@ -149,7 +149,6 @@ def test_what_users_name_stays_text() -> None:
     assert whole.count(HOSTILE[:20]) > 15
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.text(max_size=40))
 def test_any_text_is_one_text_node(words: str) -> None:
     page = Page(el("p", words, title=words).encode())
@@ -254,7 +253,7 @@ def test_the_same_report_is_the_same_page() -> None:
     assert make_page(made()) == make_page(made())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.floats(-1e6, 1e6), st.floats(0, 1e6), st.integers(2, 8), st.sampled_from([1.0, 100.0, 1e4]))
 def test_ticks_are_round_few_and_inside(low: float, span: float, most: int, factor: float) -> None:
     scale = linear(low, low + span, most, factor=factor)
@@ -267,7 +266,7 @@ def test_ticks_are_round_few_and_inside(low: float, span: float, most: int, fact
         assert len({tick.label for tick in scale.ticks}) == len(places)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, 2_000_000_000), st.integers(1, 1_500_000_000), st.integers(40, 130))
 def test_times_have_room_for_their_labels_and_no_label_twice(start: int, seconds: int, letters: int) -> None:
     scale = times(start * 1000, (start + seconds) * 1000, letters)

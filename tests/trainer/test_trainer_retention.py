@@ -148,7 +148,7 @@ VERSIONS = st.lists(st.integers(-50, 400), min_size=1, max_size=12, unique=True)
 
 
 @given(days=VERSIONS, data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_whatever_the_history_nothing_protected_goes(days: list[int], data: st.DataObject) -> None:
     names = sorted(version(age) for age in days)
     marks = data.draw(st.lists(st.sampled_from(MARKS), min_size=len(names), max_size=len(names)))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import planted
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from planted import MINUTE, write_samples
 from trainer_runs import NOW, run_document, spec
@@ -151,7 +151,6 @@ class TestLines:
         assert len(rows) == ROWS - 1_439
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.one_of(st.binary(max_size=40), st.integers(0, 50)), max_size=12))
 def test_whatever_stands_in_a_line_is_a_record_or_is_counted(parts: list[bytes | int]) -> None:
     good = b'{"ts": %d, "raw": {"mid": 1.0, "spreadBp": null}}'

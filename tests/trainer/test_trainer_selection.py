@@ -24,7 +24,7 @@ def known(rows: Any) -> Index:
     return np.flatnonzero(rows.known)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), classes=st.integers(2, 3), best=st.integers(1, 7))
 def test_the_best_are_those_of_select_k_best(seed: int, classes: int, best: int) -> None:
     rng = np.random.default_rng(seed)
@@ -37,7 +37,7 @@ def test_the_best_are_those_of_select_k_best(seed: int, classes: int, best: int)
     np.testing.assert_array_equal(select(rows, known(rows), plan_of(selection=Selection(best=best), classes=classes)), theirs)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), limit=st.sampled_from([0.3, 0.6, 0.9]))
 def test_no_two_that_are_left_say_the_same_and_nothing_else_is_lost(seed: int, limit: float) -> None:
     rng = np.random.default_rng(seed)

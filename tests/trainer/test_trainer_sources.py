@@ -164,7 +164,7 @@ class TestPartitions:
         window=st.integers(10, 300),
         zone=st.sampled_from(["Etc/UTC", "Pacific/Kiritimati"]),
     )
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=15)
     def test_pruned_bars_are_those_of_all_partitions(self, forty_days: Path, day: int, hour: int, window: int, zone: str) -> None:
         as_of = f"{date(2024, 1, 1) + timedelta(days=day)}T{hour:02d}:30:00Z"
         few = answer(lambda: bars(forty_days, as_of, windowBars=window, timeZone=zone))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PASSWORD: Final = "hunter2-and-a-half"
 ENV: Final = {"BARS_DSN": f"postgresql://walk:{PASSWORD}@127.0.0.1:1/bars", "ODD_DSN": f"not an address {PASSWORD}"}
-BOUNDED: Final = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+BOUNDED: Final = settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 ROWS: Final = 700
 NOW: Final = START + ROWS * HOUR
 RECIPES: Final = ("ohlcv", "ohlcv-direction", "multi-timeframe", "risk-filter", "daily-ensemble", "drift-robust")

@@ -42,7 +42,6 @@ def leaks(split: Split, t0: Times, t1: Times, embargo: int) -> bool:
     return False
 
 
-@settings(max_examples=60, deadline=None)
 @given(times=intervals(), folds=st.integers(2, 6), embargo=st.integers(0, 40), forward=st.booleans())
 def test_no_training_row_knows_of_its_test_block(times: tuple[Times, Times], folds: int, embargo: int, *, forward: bool) -> None:
     t0, t1 = times
@@ -55,7 +54,6 @@ def test_no_training_row_knows_of_its_test_block(times: tuple[Times, Times], fol
             assert len(split.train) == 0 or t1[split.train].max() + embargo < t0[split.test].min()
 
 
-@settings(max_examples=60, deadline=None)
 @given(times=intervals(), folds=st.integers(2, 6))
 def test_test_blocks_partition_the_rows(times: tuple[Times, Times], folds: int) -> None:
     splits = purged_k_fold(*times, folds, 0)
@@ -65,7 +63,6 @@ def test_test_blocks_partition_the_rows(times: tuple[Times, Times], folds: int) 
     np.testing.assert_array_equal(tested, np.arange(tested[0], len(times[0])))
 
 
-@settings(max_examples=60, deadline=None)
 @given(times=intervals(), folds=st.integers(2, 6), embargo=st.integers(0, 40))
 def test_k_fold_equals_purgedcv(times: tuple[Times, Times], folds: int, embargo: int) -> None:
     t0, t1 = times
@@ -77,7 +74,6 @@ def test_k_fold_equals_purgedcv(times: tuple[Times, Times], folds: int, embargo:
         np.testing.assert_array_equal(ours.train, train)
 
 
-@settings(max_examples=60, deadline=None)
 @given(times=intervals(), folds=st.integers(2, 5), embargo=st.integers(0, 40))
 def test_walk_forward_equals_purgedcv(times: tuple[Times, Times], folds: int, embargo: int) -> None:
     t0, t1 = times
@@ -119,7 +115,6 @@ def test_more_blocks_than_rows_are_refused() -> None:
         purged_k_fold(np.arange(3), np.arange(3), 4, 0)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     times=intervals(),
     train=st.sampled_from([0.3, 0.5, 0.7]),
@@ -156,7 +151,7 @@ def test_a_holdout_says_what_fell_to_the_purge_and_what_to_the_embargo() -> None
     assert (parts.purged, parts.embargoed, int(parts.test[0])) == (5, 3, 58)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(times=intervals(), train=st.sampled_from([0.4, 0.6]), embargo=st.integers(0, 20))
 def test_a_holdout_s_training_rows_equal_a_purged_split_of_its_test(times: tuple[Times, Times], train: float, embargo: int) -> None:
     """Against ``purgedcv``: with the test block as it is, no training row would have to be dropped."""
@@ -182,7 +177,7 @@ def test_the_longer_of_two_embargoes_applies() -> None:
         assert embargo_of(rows, plan) / 3_600_000 == pytest.approx(expected)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(times=intervals(), folds=st.integers(2, 3), embargo=st.integers(0, 20))
 def test_inner_folds_are_purged_too_and_of_the_training_rows_alone(times: tuple[Times, Times], folds: int, embargo: int) -> None:
     """The training rows have a hole where the outer block tests: what lies on either side of it may still overlap."""

@@ -17,7 +17,7 @@ from walkforward_trainer.tail import TailKind, Vote, fit_tail
 SEEDS = st.integers(0, 10_000)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=SEEDS, count=st.integers(2, 200), ties=st.booleans(), weighted=st.booleans())
 def test_isotonic_equals_scikit_learn(seed: int, count: int, *, ties: bool, weighted: bool) -> None:
     from sklearn.isotonic import IsotonicRegression
@@ -64,7 +64,7 @@ def test_softmax_equals_scikit_learn(ridge: float) -> None:
     np.testing.assert_allclose(bias, theirs.intercept_ - theirs.intercept_.mean(), atol=2e-3)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=SEEDS, classes=st.integers(2, 3), ridge=st.sampled_from([1e-6, 1e-2, 0.5]), sure=st.floats(0.3, 8.0))
 def test_at_the_fit_no_weight_wants_to_move(seed: int, classes: int, ridge: float, sure: float) -> None:
     """The condition of a minimum, to the last digits: weighted errors balance the penalty, and of the free bias they add up to nothing."""
@@ -123,7 +123,7 @@ def test_platt_of_one_class_is_smoothed() -> None:
     assert fit_sigmoid(np.linspace(0.2, 0.8, 8), np.ones(8), np.ones(8)).apply(np.array([0.5]))[0] == pytest.approx(9 / 10, abs=1e-3)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=SEEDS, count=st.integers(4, 60))
 def test_platt_never_turns_the_order_round(seed: int, count: int) -> None:
     """Scores that point the wrong way, as of fold models that learned from too little: the share of ones, not the opposite answer."""
@@ -202,7 +202,7 @@ def test_logistic_of_separable_rows_is_finite(y: np.ndarray) -> None:
     assert np.isfinite(bias)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(seed=SEEDS, count=st.integers(1, 60), slope=st.floats(0.5, 50))
 def test_the_limit_keeps_order_range_and_slope(seed: int, count: int, slope: float) -> None:
     rng = np.random.default_rng(seed)

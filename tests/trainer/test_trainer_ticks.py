@@ -85,7 +85,6 @@ class TestBars:
         bars = bars_of(np.array([START, START + 10 * FIVE]), np.ones(2), np.ones(2), FIVE)
         assert np.diff(bars.time).tolist() == [10 * FIVE]
 
-    @settings(max_examples=60, deadline=None)
     @given(st.lists(st.tuples(st.integers(0, 3_000), st.floats(0.5, 2.0)), min_size=1, max_size=80), st.integers(0, 80))
     def test_bars_are_those_of_polars_however_the_ticks_are_cut_into_files(self, ticks: list[tuple[int, float]], cut: int) -> None:
         ticks.sort(key=lambda tick: tick[0])
@@ -271,7 +270,7 @@ _FOOTER = io.BytesIO()
 pl.DataFrame({"time": [START, START + 1], "price": [1.0, 2.0], "symbol": ["a", "b"]}).write_parquet(_FOOTER)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=4))
 def test_a_footer_with_other_bytes_in_it_is_read_or_refused(changes: list[tuple[int, int]]) -> None:
     data = bytearray(_FOOTER.getvalue())
