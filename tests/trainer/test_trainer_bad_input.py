@@ -116,7 +116,12 @@ BAD_BARS: Final[dict[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], Reason, 
     "no rows": (lambda f: f[:0], Reason.EMPTY_WINDOW, "no rows; check the address"),
     "ten rows": (lambda f: f[-10:], Reason.TOO_FEW_ROWS, "10 bars were closed .* deliver more bars"),
     "only up": (rising, Reason.ONE_CLASS, "the rarest answer has 0 rows and needs 20; choose another"),
-    "flat": (flat, Reason.ONE_CLASS, "the rarest answer has 0 rows and needs 20; choose another"),
+    "flat": (flat, Reason.FLAT, r"maxFlat: 99\.\d% of the bars only repeat the one before, limit 10\.0%, first at .*; leave out"),
+    "a wrong print": (
+        lambda f: f.with_columns(high=pl.when(pl.int_range(pl.len()) == ROWS - 50).then(900.0).otherwise("high")),
+        Reason.JUMP,
+        r"maxJump: the price moves by a factor of .*high 900, .* in 1 places; correct",
+    ),
     "all missing": (lambda f: f.with_columns(volume=pl.lit(None, pl.Float64)), Reason.MISSING_VALUES, "column volume misses 100.0%"),
     "all NaN": (lambda f: f.with_columns(close=pl.lit(float("nan"))), Reason.MISSING_VALUES, "column close misses 100.0%"),
     "infinite": (lambda f: f.with_columns(volume=pl.lit(float("inf"))), Reason.MISSING_VALUES, "column volume misses 100.0%"),
@@ -215,7 +220,6 @@ BAD_TRADES: Final[dict[str, tuple[Callable[[Lines], Lines], Reason, str]]] = {
         "80 trades closed before they were opened",
     ),
     "no time": (each(opened_at=None), Reason.TIME_STAMPS, "80 rows have no time stamp; remove or repair"),
-    "all at once": (each(opened_at=START, closed_at=START + HOUR), Reason.ONE_CLASS, "hold 0 labels.*use fewer folds"),
     "another symbol": (each(symbol="MSFT"), Reason.SYMBOL_MISSING, r"of symbol 'AAPL', there are MSFT; correct data.symbols"),
     "old": (lambda found: [moved(-900, "opened_at", "closed_at")(line) for line in found], Reason.STALE, "maxStaleness: .*look why"),
 }
@@ -269,13 +273,21 @@ def test_symbols_that_no_run_can_have(tmp_path: Path, scene: Scene, symbols: lis
     assert re.search(words, result.message), result.message
 
 
-@pytest.mark.parametrize("count", [1, 10])
-def test_few_trades_are_no_error(tmp_path: Path, count: int) -> None:
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda found: found[:1], "1 closed trades, 20 wanted"),
+        (lambda found: found[:10], "10 closed trades, 20 wanted"),
+        (each(opened_at=START, closed_at=START + HOUR), "one of the 5 folds would learn from 0 of one kind, 2 wanted"),
+    ],
+    ids=["one", "ten", "all at once"],
+)
+def test_few_trades_are_no_error(tmp_path: Path, change: Callable[[Lines], Lines], words: str) -> None:
     path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines(tmp_path, FILTER)[:count]), encoding="utf-8")
+    path.write_text("".join(json.dumps(line) + "\n" for line in change(lines(tmp_path, FILTER))), encoding="utf-8")
     result, code = ended(tmp_path, FILTER, path)
     assert (result.verdict, result.reason, code) == (RunVerdict.INELIGIBLE, Reason.BOOTSTRAP, None)
-    assert f"{count} closed trades, 20 wanted: normal during bootstrap" in result.message
+    assert f"{words}: normal during bootstrap" in result.message
 
 
 @pytest.mark.parametrize("scene", [*BARS, FILTER, DRIFT], ids=lambda scene: scene.recipe)

@@ -401,6 +401,7 @@ kind: ModelRetrain
 metadata: {{name: fx}}
 spec:
   overrides: {{target: {{kind: {changes.get("kind", "Risk")}}}, decision: {{threshold: 0.4}}}}
+  gates: {{auc: {{min: 0.62}}}}
   data: {{uri: "{eurusd().as_uri()}", format: csv, symbols: [EURUSD], timeframe: 1h, windowBars: 2000, asOf: 2017-08-25T01:00:00Z}}
   artifacts: {{uri: "{(path / "models").as_uri()}"}}
 """

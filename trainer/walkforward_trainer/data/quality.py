@@ -69,6 +69,7 @@ def check_quality(raw: RawBars, plan: Plan) -> Window:
     gap = check_gaps(clean.time, plan)
     completeness = _check_completeness(clean.time, start, plan)
     flat = flat_bars(clean)
+    flat_share = check_flat(flat, clean.time, plan.quality.max_flat)
     # a feed that stands still at its end is as good as none
     staleness = _check_staleness(clean.time[~flat], plan)
     return Window(
@@ -81,7 +82,7 @@ def check_quality(raw: RawBars, plan: Plan) -> Window:
             max_gap_ms=gap,
             completeness=completeness,
             staleness_ms=staleness,
-            flat_share=check_flat(flat, clean.time, plan.quality.max_flat),
+            flat_share=flat_share,
             max_jump=check_jump(bar_jumps(clean), clean.time, plan.quality.max_jump, lambda row: shown(clean, row)),
         ),
     )
