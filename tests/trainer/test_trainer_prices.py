@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,18 +33,16 @@ PRICES = ("open", "high", "low", "close")
 
 def changed(rows: slice, factor: float, *columns: str) -> Bars:
     """Return good bars in which ``columns`` are larger by ``factor`` in ``rows``."""
-    values = {name: getattr(GOOD, name).copy() for name in ("time", *PRICES, "volume")}
-    for name in columns:
-        values[name][rows] *= factor
-    return Bars(**values)
+    scale = np.ones(len(GOOD))
+    scale[rows] = factor
+    return replace(GOOD, **{name: getattr(GOOD, name) * scale for name in columns})
 
 
 def standing(first: int, end: int) -> Bars:
     """Return good bars that repeat the close before them from ``first`` on, until before ``end``."""
-    values = {name: getattr(GOOD, name).copy() for name in ("time", *PRICES, "volume")}
-    for name in PRICES:
-        values[name][first:end] = GOOD.close[first - 1]
-    return Bars(**values)
+    row = np.arange(len(GOOD))
+    still = (row >= first) & (row < end)
+    return replace(GOOD, **{name: np.where(still, GOOD.close[first - 1], getattr(GOOD, name)) for name in PRICES})
 
 
 def facts(bars: Bars, **quality: Any) -> QualityFacts:

@@ -106,8 +106,9 @@ def _told(rows: Dataset) -> tuple[str, ...]:
     told = telling(rows)
     if not told:
         return ()
-    log.warning("%s", telling_note(told))
-    return (f"{telling_note(told)}.",)
+    note = telling_note(told)
+    log.warning("%s", note)
+    return (f"{note}.",)
 
 
 def _leaks(rows: Dataset, plan: Plan, _evidence: Evidence, _metrics: Mapping[str, float]) -> Checked:

@@ -15,7 +15,7 @@ from walkforward_trainer.parallel import side_by_side
 from walkforward_trainer.runtime import run_all
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy.typing as npt
 
@@ -65,8 +65,7 @@ def check_parity(x: Matrix, fitted: Fitted) -> Parity:
     found["calibration"] = _largest(shipped - evaluated) if not flips else float("inf")
     found["sum of p"] = _largest(shipped.sum(axis=1) - 1.0)
     finite = all(np.isfinite(answer).all() for answer in (shipped, *heads))
-    # numpy's maximum is no number where one of them is none; Python's forgets it
-    worst = float(np.max(list(found.values())))
+    worst = _worst(found.values())
     if not (worst <= LIMIT and finite and (shipped >= 0).all()):
         parts = ", ".join(f"{name} {value:.3g}" for name, value in found.items())
         raise Broken(
@@ -103,16 +102,21 @@ def _head_apart(head: FittedHead, answers: Sequence[Vector], rows: Matrix) -> fl
     native = to_log_odds(head.model.raw(rows), head.model.part.link)
     if head.classes:
         return _largest(answers[0] - to_shares(native))
-    return max(_relative(answer, native + part.shift) for answer, part in zip(answers, head.parts, strict=True))
+    return _worst(_relative(answer, native + part.shift) for answer, part in zip(answers, head.parts, strict=True))
 
 
 def _relative(ours: Vector, theirs: Vector) -> float:
     return _largest(ours - theirs) / max(1.0, _largest(theirs))
 
 
-def _largest(apart: Vector) -> float:
-    # where one prefers another class, and clearly, some probability is as far apart as half of what is clear
-    return float(np.abs(apart).max())
+def _largest(values: Vector) -> float:
+    """Return the largest amount. Predictors that clearly prefer different classes are half as far apart as is clear in some probability."""
+    return float(np.abs(values).max())
+
+
+def _worst(found: Iterable[float]) -> float:
+    """Return the largest of ``found``, no number where one of them is none: Python's own ``max`` forgets it."""
+    return float(np.max(list(found)))
 
 
 def _spread(x: Matrix, most: int) -> Matrix:

@@ -11,7 +11,7 @@ import numpy as np
 
 from walkforward_core.durations import parse_ms
 from walkforward_core.features import Bars, Samples, compute, lookback, unknown
-from walkforward_trainer.data.prices import check_flat, check_jump
+from walkforward_trainer.data.prices import check_flat, check_jump, newest_move
 from walkforward_trainer.data.quality import QualityFacts, check_gaps
 from walkforward_trainer.data.samples import INTERVAL_MS, read_samples
 from walkforward_trainer.dataset import Dataset
@@ -148,7 +148,7 @@ def _check(raw: RawSamples, plan: Plan) -> tuple[Samples, int, QualityFacts]:
     gap = check_gaps(clean.time, plan, "sample", "find out why, fill in what was missed from the exchange, or let data.window begin later")
     completeness = _check_completeness(clean.time, plan)
     repeated = _repeated(clean)
-    newest = int(clean.time[~repeated][-1])
+    newest = newest_move(repeated, clean.time)
     staleness = plan.as_of_ms - newest
     if staleness > parse_ms(plan.quality.max_staleness):
         raise BadData(

@@ -28,10 +28,12 @@ def telling(rows: Dataset) -> dict[str, float]:
     """
     known = np.flatnonzero(rows.known)[-NEWEST:]
     y = rows.y[known]
+    outer = (y == 0) | (y == y.max(initial=1))
+    answer = (y[outer] > 0).astype(np.float64)
     found = {}
-    for name, column in zip(rows.names, rows.x[known].T, strict=True):
-        use = np.isfinite(column) & ((y == 0) | (y == y.max(initial=1)))
-        up = (y[use] > 0).astype(np.float64)
+    for name, column in zip(rows.names, rows.x[known[outer]].T, strict=True):
+        use = np.isfinite(column)
+        up = answer[use]
         if min(up.sum(), len(up) - up.sum()) < LEAST:
             continue
         area = auc(up, column[use].astype(np.float64))

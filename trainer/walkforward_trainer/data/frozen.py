@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-__all__ = ["check_frozen", "opened_rows", "with_status", "without_status"]
+__all__ = ["OPEN", "check_frozen", "opened_rows", "with_status", "without_status"]
 
 OPEN: Final = "OPEN"
 KEY: Final = ("id", "symbol")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Times = npt.NDArray[np.int64]
     Vector = npt.NDArray[np.float64]
 
-__all__ = ["bar_jumps", "check_flat", "check_jump", "check_prices", "flat_bars", "shown"]
+__all__ = ["bar_jumps", "check_flat", "check_jump", "check_prices", "flat_bars", "newest_move", "shown"]
 
 
 def check_prices(bars: Bars) -> None:
@@ -63,6 +63,11 @@ def flat_bars(bars: Bars) -> Flags:
     return flat
 
 
+def newest_move(flat: Flags, time: Times) -> int:
+    """Return the time of the newest row that is not ``flat``, of which the first never is: a feed that stands still is as good as none."""
+    return int(time[len(time) - 1 - int(np.argmin(flat[::-1]))])
+
+
 def bar_jumps(bars: Bars) -> Vector:
     """Return by which factor the price moved at most within each bar, its way from the close before included; shape (n,), 1 or more."""
     high, low = bars.high.copy(), bars.low.copy()
@@ -79,7 +84,7 @@ def check_flat(flat: Flags, time: Times, limit: float, rows: str = "bars") -> fl
     BadData
         It is above ``limit``, the spec's ``quality.maxFlat``.
     """
-    share = float(flat.mean()) if len(flat) else 0.0
+    share = float(flat.mean())
     if share > limit:
         raise BadData(
             Reason.FLAT,
@@ -98,8 +103,6 @@ def check_jump(factor: Vector, time: Times, limit: float, show: Callable[[int], 
     BadData
         It is above ``limit``, the spec's ``quality.maxJump``.
     """
-    if not len(factor):
-        return 1.0
     where = int(np.argmax(factor))
     largest = float(factor[where])
     if largest > limit:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from walkforward_core.durations import format_ms, parse_ms
-from walkforward_trainer.data.prices import bar_jumps, check_flat, check_jump, check_prices, flat_bars, shown
+from walkforward_trainer.data.prices import bar_jumps, check_flat, check_jump, check_prices, flat_bars, newest_move, shown
 from walkforward_trainer.data.tables import PRICES
 from walkforward_trainer.errors import BadData, Reason
 from walkforward_trainer.specfile import timestamp
@@ -70,8 +70,7 @@ def check_quality(raw: RawBars, plan: Plan) -> Window:
     completeness = _check_completeness(clean.time, start, plan)
     flat = flat_bars(clean)
     flat_share = check_flat(flat, clean.time, plan.quality.max_flat)
-    # a feed that stands still at its end is as good as none
-    staleness = _check_staleness(clean.time[~flat], plan)
+    staleness = _check_staleness(newest_move(flat, clean.time), plan)
     return Window(
         bars=clean,
         start=start,
@@ -210,12 +209,12 @@ def _check_completeness(time: npt.NDArray[np.int64], start: int, plan: Plan) -> 
     return share
 
 
-def _check_staleness(time: npt.NDArray[np.int64], plan: Plan) -> int:
-    age = plan.as_of_ms - int(time[-1])
+def _check_staleness(newest_ms: int, plan: Plan) -> int:
+    age = plan.as_of_ms - newest_ms
     if age > parse_ms(plan.quality.max_staleness):
         raise BadData(
             Reason.STALE,
-            f"data.quality.maxStaleness: the newest bar with a new price closed at {timestamp(int(time[-1]))}, {format_ms(age)} before "
+            f"data.quality.maxStaleness: the newest bar with a new price closed at {timestamp(newest_ms)}, {format_ms(age)} before "
             f"asOf, limit {plan.quality.max_staleness}; look why no newer bars arrive, or why they only repeat it",
         )
     return age

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from walkforward_trainer.data.frozen import check_frozen, opened_rows, with_status, without_status
+from walkforward_trainer.data.frozen import OPEN, check_frozen, opened_rows, with_status, without_status
 from walkforward_trainer.data.instants import DAY_MS
 from walkforward_trainer.data.sources import Span
 from walkforward_trainer.data.tables import Column, Kind, read
@@ -51,7 +51,7 @@ WORDS: Final = (
 EXECUTION: Final = tuple(Column(name, required=False) for name in ("expected_price", "fill_price", "slippage_pct", "volatility_pct"))
 """What the execution calibrator reads; always read, so that one mapping of names serves whoever reads the log."""
 CLOSED: Final = "CLOSED"
-NOT_CLOSED: Final = ("OPEN", "NEW", "PENDING", "PARTIAL", "CANCELED", "CANCELLED", "REJECTED", "EXPIRED")
+NOT_CLOSED: Final = (OPEN, "NEW", "PENDING", "PARTIAL", "CANCELED", "CANCELLED", "REJECTED", "EXPIRED")
 """What a status may say of a trade that is none yet, or never was one."""
 SIDES: Final = {"1": 1.0, "+1": 1.0, "long": 1.0, "buy": 1.0, "-1": -1.0, "short": -1.0, "sell": -1.0}
 
